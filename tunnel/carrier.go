@@ -1,0 +1,270 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"braid/tunnel/wire"
+)
+
+// Stations of a byte on a carrier.
+//
+//	outbound: outbox (frames, copied in by the TUN's reader)
+//	  → writeLoop takes all, in pieces of writePieceBytes
+//	  → tls.Conn encrypts records of 16 KiB into the cork
+//	  → one write to the kernel's MPTCP socket
+//	inbound: kernel → tls.Conn decrypts → frameReader's buffer
+//	  → readLoop hands each packet to the session, which writes it to the TUN
+//
+// Three goroutines serve a carrier while it runs: writeLoop, readLoop and
+// watch. Each ends the others by closing the connection.
+
+// writePieceBytes is how much is encrypted before the kernel gets it: enough
+// records to make a system call worth its price, and little enough that the
+// first byte does not wait for the last.
+const writePieceBytes = 128 << 10
+
+// errClosedByPeer ends a carrier on which the peer sent Close.
+type errClosedByPeer struct{ wire.Notice }
+
+func (e *errClosedByPeer) Error() string { return "closed by peer: " + e.Reason }
+
+// errReplaced ends a carrier for which a newer one has come.
+var errReplaced = errors.New("replaced by a newer connection of the same client")
+
+// errSilent ends a carrier whose peer does not answer.
+var errSilent = errors.New("no answer from peer")
+
+// packetHandler takes one inbound packet: virtio-net header and IP packet,
+// valid during the call. An error ends the carrier.
+type packetHandler func(payload []byte) error
+
+// carrier is one authenticated connection to the peer after Hello and
+// Welcome. run serves it once.
+type carrier struct {
+	conn  Conn
+	cork  *corkConn
+	tls   *tls.Conn
+	in    *frameReader
+	out   *outbox
+	stats *counters
+
+	received  atomic.Int64 // when a frame last came, nanoseconds since start
+	rtt       atomic.Int64 // of the last ping, nanoseconds
+	peerMPTCP atomic.Bool
+
+	start time.Time
+
+	ctl struct {
+		sync.Mutex // guards buf
+		buf        []byte
+	}
+	ctlReady chan struct{}
+}
+
+func newCarrier(s *secured, in *frameReader) *carrier {
+	return &carrier{
+		conn: s.conn, cork: s.cork, tls: s.tls, in: in,
+		start: time.Now(), ctlReady: make(chan struct{}, 1),
+	}
+}
+
+// mptcp reports whether both ends say that the connection is MPTCP.
+func (c *carrier) mptcp() bool { return c.conn.MPTCP() && c.peerMPTCP.Load() }
+
+// run carries packets until ctx ends or the carrier breaks, and returns after
+// its goroutines have ended and the connection is closed. The error is never
+// nil: it is ctx's cause or what broke. Where it was not the peer that ended
+// the carrier, the peer is told why.
+func (c *carrier) run(ctx context.Context, handle packetHandler) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	c.received.Store(int64(time.Since(c.start)))
+	var writer, others sync.WaitGroup
+	reader := make(chan struct{})
+	writer.Go(func() { cancel(c.writeLoop(ctx)) })
+	others.Go(func() { defer close(reader); cancel(c.readLoop(handle)) })
+	others.Go(func() { cancel(c.watch(ctx)) })
+	<-ctx.Done()
+	// A writer that is stuck on a full connection must not hold us up.
+	c.conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
+	writer.Wait()
+	if c.farewell(context.Cause(ctx)) {
+		// Closing with unread data would reset the connection and take the
+		// goodbye with it: wait for the peer to close.
+		select {
+		case <-reader:
+		case <-time.After(farewellTimeout):
+		}
+	}
+	c.conn.Close()
+	others.Wait()
+	return context.Cause(ctx)
+}
+
+// farewellTimeout bounds how long a goodbye may take, twice.
+const farewellTimeout = 200 * time.Millisecond
+
+// farewell tells the peer why this side ends the carrier; the writer has
+// stopped at the end of a frame, or broken the connection. It reports whether
+// the peer may have been told.
+func (c *carrier) farewell(cause error) bool {
+	var code wire.CloseCode
+	switch {
+	case errors.Is(cause, wire.ErrMalformed):
+		code = wire.CloseProtocol
+	case cause == errReplaced:
+		code = wire.CloseReplaced
+	case errors.Is(cause, context.Canceled):
+		code, cause = wire.CloseShutdown, errors.New("shutting down")
+	default:
+		return false
+	}
+	if c.write(wire.AppendClose(nil, code, cause.Error())) != nil {
+		return false
+	}
+	return c.tls.CloseWrite() == nil
+}
+
+// control queues a control frame ahead of the packets.
+func (c *carrier) control(frame []byte) {
+	c.ctl.Lock()
+	c.ctl.buf = append(c.ctl.buf, frame...)
+	c.ctl.Unlock()
+	select {
+	case c.ctlReady <- struct{}{}:
+	default:
+	}
+}
+
+// appendControl moves the waiting control frames to the end of b.
+func (c *carrier) appendControl(b []byte) []byte {
+	c.ctl.Lock()
+	defer c.ctl.Unlock()
+	b = append(b, c.ctl.buf...)
+	c.ctl.buf = c.ctl.buf[:0]
+	return b
+}
+
+func (c *carrier) writeLoop(ctx context.Context) error {
+	var frames, ctl []byte
+	for {
+		select {
+		case <-c.out.ready:
+		case <-c.ctlReady:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		frames = c.out.take(frames)
+		for rest := frames; ; {
+			// Control goes between pieces: a ping behind a megabyte would
+			// measure the megabyte.
+			if ctl = c.appendControl(ctl[:0]); len(ctl) > 0 {
+				if err := c.write(ctl); err != nil {
+					return err
+				}
+			}
+			if len(rest) == 0 {
+				break
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			n := wholeFrames(rest, writePieceBytes)
+			if err := c.write(rest[:n]); err != nil {
+				return err
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// write encrypts b and gives it to the kernel in one piece.
+func (c *carrier) write(b []byte) error {
+	c.cork.cork()
+	_, err := c.tls.Write(b)
+	if e := c.cork.uncork(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("write to carrier: %w", err)
+	}
+	return nil
+}
+
+func (c *carrier) readLoop(handle packetHandler) error {
+	for {
+		typ, payload, err := c.in.next()
+		if err != nil {
+			if err == io.EOF {
+				err = errors.New("connection closed by peer without a word")
+			}
+			return fmt.Errorf("read from carrier: %w", err)
+		}
+		c.received.Store(int64(time.Since(c.start)))
+		switch typ {
+		case wire.TypePacket:
+			err = handle(payload)
+		case wire.TypePing, wire.TypePong:
+			err = c.ping(typ, payload)
+		case wire.TypeClose:
+			var n wire.Notice
+			if n, err = wire.ParseNotice(payload); err == nil {
+				err = &errClosedByPeer{n}
+			}
+		default:
+			err = fmt.Errorf("%w frame order: %v on a running carrier", wire.ErrMalformed, typ)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// flags are what this side says of its connection in every ping.
+func flags(c Conn) wire.Flags {
+	if c.MPTCP() {
+		return wire.FlagMPTCP
+	}
+	return 0
+}
+
+func (c *carrier) ping(typ wire.Type, payload []byte) error {
+	p, err := wire.ParsePing(payload)
+	if err != nil {
+		return err
+	}
+	c.peerMPTCP.Store(p.Flags&wire.FlagMPTCP != 0)
+	if typ == wire.TypePing {
+		c.control(wire.AppendPong(nil, wire.Ping{Flags: flags(c.conn), Stamp: p.Stamp}))
+	} else if sent := time.Duration(p.Stamp); sent <= time.Since(c.start) {
+		c.rtt.Store(int64(time.Since(c.start) - sent))
+	}
+	return nil
+}
+
+// watch pings a quiet peer and ends the carrier of a silent one.
+func (c *carrier) watch(ctx context.Context) error {
+	k := keepalive{}
+	t := time.NewTicker(keepaliveTick)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		now := time.Since(c.start)
+		switch k.step(now, time.Duration(c.received.Load()), c.stats.txPackets.Load()) {
+		case keepalivePing:
+			c.control(wire.AppendPing(nil, wire.Ping{Flags: flags(c.conn), Stamp: uint64(now)}))
+		case keepaliveDead:
+			return errSilent
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"braid/crypto"
+	"braid/tunnel/wire"
+)
+
+// Settings are what the server gives a client for its TUN device.
+type Settings struct {
+	MTU       int // bytes
+	Addresses []netip.Prefix
+	Routes    []netip.Prefix
+	DNS       []netip.Addr
+}
+
+func (s Settings) equal(o Settings) bool {
+	return s.MTU == o.MTU && slices.Equal(s.Addresses, o.Addresses) &&
+		slices.Equal(s.Routes, o.Routes) && slices.Equal(s.DNS, o.DNS)
+}
+
+// ClientConfig is what a Client needs. All fields must be set.
+type ClientConfig struct {
+	Device Device // closed when Run ends
+	Dialer Dialer
+	TLS    *tls.Config // of crypto.ClientTLS
+	Key    crypto.PublicKey
+	// Servers returns the server's addresses, in order of preference. It is
+	// asked before every dial.
+	Servers func(context.Context) ([]netip.AddrPort, error)
+	// Configure applies settings to the host; it is called before the first
+	// packet and when they change. An error ends Run.
+	Configure func(Settings) error
+	Software  string // name and version, told to the server
+	Log       *slog.Logger
+}
+
+// Client keeps a session with one server. Make one with NewClient.
+type Client struct {
+	ClientConfig
+	out     *outbox
+	stats   counters
+	changed chan struct{} // holds a token after the uplinks changed
+
+	mu       sync.Mutex // guards what follows
+	uplinks  []Uplink
+	session  wire.SessionID
+	settings Settings
+	current  *carrier
+	server   netip.AddrPort
+	lastErr  error
+	downAt   time.Time
+	usage    usage
+}
+
+// NewClient makes a client; Run starts it.
+func NewClient(cfg ClientConfig) *Client {
+	return &Client{ClientConfig: cfg, out: newOutbox(outboxLimitBytes), changed: make(chan struct{}, 1)}
+}
+
+// SetUplinks says which uplinks there are now, in order of preference. It may
+// be called at any time, before Run too.
+func (c *Client) SetUplinks(list []Uplink) {
+	c.mu.Lock()
+	c.uplinks = slices.Clone(list)
+	c.mu.Unlock()
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps the session until ctx ends, which gives nil, or something fails
+// that no new connection can mend. It closes the device and returns after all
+// its goroutines have ended.
+func (c *Client) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		<-ctx.Done()
+		return c.Device.Close()
+	})
+	g.Go(func() error { return c.readDevice(ctx) })
+	g.Go(func() error { return c.keepConnected(ctx) })
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// readDevice moves packets from the TUN into the outbox.
+func (c *Client) readDevice(ctx context.Context) error {
+	b := newBatch()
+	for {
+		if err := b.read(c.Device); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("read tunnel device: %w", err)
+		}
+		b.each(func(frames []byte, packets, bytes int) {
+			c.stats.txPackets.Add(uint64(packets))
+			c.stats.txBytes.Add(uint64(bytes))
+			c.out.push(frames)
+		})
+	}
+}
+
+// keepConnected dials, serves the carrier and dials again.
+func (c *Client) keepConnected(ctx context.Context) error {
+	var attempts int
+	down := time.Now()
+	for ctx.Err() == nil {
+		car, err := c.open(ctx)
+		if err == nil {
+			attempts = 0
+			err = c.serve(ctx, car)
+			down = time.Now()
+		}
+		var fatal *configureError
+		if errors.As(err, &fatal) {
+			return err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		attempts++
+		wait := backoff(attempts, time.Since(down), rand.Float64())
+		c.report(err, attempts, wait)
+		c.pause(ctx, wait)
+	}
+	return ctx.Err()
+}
+
+// report logs a failure once, not at every repetition.
+func (c *Client) report(err error, attempts int, wait time.Duration) {
+	c.mu.Lock()
+	same := c.lastErr != nil && c.lastErr.Error() == err.Error()
+	c.lastErr = err
+	c.mu.Unlock()
+	if same && attempts%100 != 0 {
+		c.Log.Debug("connect again", "error", err, "attempt", attempts, "wait", wait)
+		return
+	}
+	c.Log.Warn("not connected", "error", err, "hint", crypto.Hint(err), "attempt", attempts)
+}
+
+// pause waits, or less when an uplink comes or goes.
+func (c *Client) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-c.changed:
+	case <-ctx.Done():
+	}
+}
+
+type configureError struct{ err error }
+
+func (e *configureError) Error() string { return "configure tunnel device: " + e.err.Error() }
+func (e *configureError) Unwrap() error { return e.err }
+
+// open makes a carrier: dial, TLS, Hello, Welcome, host configuration.
+func (c *Client) open(ctx context.Context) (*carrier, error) {
+	servers, err := c.Servers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look up server: %w", err)
+	}
+	c.mu.Lock()
+	uplinks, session := c.uplinks, c.session
+	c.mu.Unlock()
+	list := candidates(servers, uplinks)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("reach %v: %w", servers, ErrNoUplink)
+	}
+	s, way, err := connect(ctx, c.Dialer, c.TLS, c.Key, list)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
+	defer stop()
+	car, w, err := s.greet(wire.Hello{Kind: wire.KindBond, Session: session, Software: c.Software}, c.Key)
+	if err != nil {
+		return nil, err
+	}
+	set := Settings{int(w.MTU), w.Addresses, w.Routes, w.DNS}
+	if !set.equal(c.settings) {
+		if err := c.Configure(set); err != nil {
+			s.conn.Close()
+			return nil, &configureError{err}
+		}
+	}
+	car.out, car.stats = c.out, &c.stats
+	c.mu.Lock()
+	c.session, c.settings, c.current, c.server, c.lastErr = w.Session, set, car, way.server, nil
+	c.mu.Unlock()
+	c.Log.Info("connected", "server", way.server, "uplink", way.via.Name, "session", w.Session,
+		"resumed", w.Flags&wire.FlagResumed != 0, "mptcp", car.mptcp(), "software", w.Software)
+	if !car.mptcp() {
+		c.Log.Warn("connection is plain TCP: one uplink only",
+			"hint", "MPTCP is switched off on the server or stripped on the way")
+	}
+	return car, nil
+}
+
+// serve runs a carrier and keeps its subflows in step with the uplinks.
+func (c *Client) serve(ctx context.Context, car *carrier) error {
+	c.out.clear() // what waited through the outage is too old
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { c.supervise(ctx, car) })
+	err := car.run(ctx, func(payload []byte) error {
+		if err := wire.CheckPacket(payload); err != nil {
+			return err
+		}
+		c.stats.inbound(c.Device, payload)
+		return nil
+	})
+	cancel()
+	wg.Wait()
+	if errors.Is(err, wire.ErrMalformed) {
+		c.stats.malformed.Add(1)
+	}
+	c.mu.Lock()
+	c.current, c.downAt = nil, time.Now()
+	c.usage.sample(time.Now(), nil)
+	c.mu.Unlock()
+	return err
+}
+
+// Status is what a client knows of itself now.
+type ClientStatus struct {
+	Session   wire.SessionID
+	Connected bool
+	MPTCP     bool
+	Server    netip.AddrPort
+	Settings  Settings
+	RTT       time.Duration // of the last ping inside the carrier; 0 unknown
+	LastError error         // why there is no connection
+	Uplinks   []Uplink      // that may be used now
+	Usage     []UplinkUsage // of all that were used so far
+	Counters  Counters
+}
+
+// Status returns a snapshot; any goroutine may call it.
+func (c *Client) Status() ClientStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := ClientStatus{
+		Session: c.session, Connected: c.current != nil, Server: c.server,
+		Settings: c.settings, LastError: c.lastErr, Uplinks: slices.Clone(c.uplinks),
+		Usage: c.usage.snapshot(), Counters: c.stats.snapshot(c.out),
+	}
+	if c.current != nil {
+		s.MPTCP = c.current.mptcp()
+		s.RTT = time.Duration(c.current.rtt.Load())
+	}
+	return s
+}

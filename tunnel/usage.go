@@ -1,0 +1,104 @@
+package tunnel
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// usageWindow is the time constant of rates and loss, so that a table that a
+// person watches is neither nervous nor late.
+const usageWindow = time.Second
+
+// UplinkUsage is what one uplink carried since the session began.
+type UplinkUsage struct {
+	Uplink           string // name, or the peer's address where no name is known
+	Subflows         int    // alive now
+	RTT              time.Duration
+	LossPct          float64 // of segments sent, smoothed
+	RxBytes, TxBytes uint64  // TCP payload of all subflows so far
+	RxBps, TxBps     float64 // bits per second, smoothed
+}
+
+// usage adds up subflow counters per uplink over the lives of subflows. It is
+// pure: the time is an argument, and the caller locks.
+type usage struct {
+	last    map[subflowKey]Subflow
+	uplinks map[string]*UplinkUsage
+	at      time.Time
+}
+
+type subflowKey struct{ local, remote netip.AddrPort }
+
+// sample takes all subflows of all carriers as they are now.
+func (u *usage) sample(now time.Time, subflows []Subflow) {
+	if u.uplinks == nil {
+		u.uplinks = map[string]*UplinkUsage{}
+	}
+	type delta struct{ rx, tx, segments, retransmitted uint64 }
+	deltas := map[string]delta{}
+	rtt := map[string]time.Duration{}
+	seen := make(map[subflowKey]Subflow, len(subflows))
+	for _, up := range u.uplinks {
+		up.Subflows = 0
+	}
+	for _, s := range subflows {
+		name := s.Uplink
+		if name == "" {
+			name = s.Remote.Addr().Unmap().String()
+		}
+		up := u.uplinks[name]
+		if up == nil {
+			up = &UplinkUsage{Uplink: name}
+			u.uplinks[name] = up
+		}
+		up.Subflows++
+		if s.RTT > 0 && (rtt[name] == 0 || s.RTT < rtt[name]) {
+			rtt[name] = s.RTT
+		}
+		key := subflowKey{s.Local, s.Remote}
+		seen[key] = s
+		was := u.last[key]
+		if was.RxBytes > s.RxBytes || was.TxBytes > s.TxBytes {
+			was = Subflow{} // the ports were used again
+		}
+		d := deltas[name]
+		d.rx += s.RxBytes - was.RxBytes
+		d.tx += s.TxBytes - was.TxBytes
+		if s.TxSegments >= was.TxSegments && s.Retransmission >= was.Retransmission {
+			d.segments += s.TxSegments - was.TxSegments
+			d.retransmitted += s.Retransmission - was.Retransmission
+		}
+		deltas[name] = d
+	}
+	elapsed := now.Sub(u.at)
+	first := u.at.IsZero()
+	for name, up := range u.uplinks {
+		d := deltas[name]
+		up.RxBytes += d.rx
+		up.TxBytes += d.tx
+		up.RTT = rtt[name]
+		if first || elapsed <= 0 {
+			continue
+		}
+		w := min(float64(elapsed)/float64(usageWindow), 1)
+		up.RxBps += w * (float64(d.rx)*8/elapsed.Seconds() - up.RxBps)
+		up.TxBps += w * (float64(d.tx)*8/elapsed.Seconds() - up.TxBps)
+		if d.segments > 0 {
+			loss := 100 * float64(d.retransmitted) / float64(d.segments)
+			up.LossPct += w * (min(loss, 100) - up.LossPct)
+		}
+	}
+	u.last, u.at = seen, now
+}
+
+// snapshot returns the uplinks sorted by name.
+func (u *usage) snapshot() []UplinkUsage {
+	list := make([]UplinkUsage, 0, len(u.uplinks))
+	for _, up := range u.uplinks {
+		list = append(list, *up)
+	}
+	slices.SortFunc(list, func(a, b UplinkUsage) int { return strings.Compare(a.Uplink, b.Uplink) })
+	return list
+}
