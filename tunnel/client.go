@@ -62,7 +62,6 @@ type Client struct {
 	current  *carrier
 	server   netip.AddrPort
 	lastErr  error
-	downAt   time.Time
 	usage    usage
 }
 
@@ -234,7 +233,7 @@ func (c *Client) serve(ctx context.Context, car *carrier) error {
 		c.stats.malformed.Add(1)
 	}
 	c.mu.Lock()
-	c.current, c.downAt = nil, time.Now()
+	c.current = nil
 	c.usage.sample(time.Now(), nil)
 	c.mu.Unlock()
 	return err

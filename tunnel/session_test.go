@@ -1,0 +1,488 @@
+package tunnel
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"braid/crypto"
+	"braid/tunnel/wire"
+)
+
+func TestPacketsBothWays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+
+		up := packet("10.77.0.2", "198.51.100.7", 1, 2, 3)
+		c.tun.toBraid <- up
+		if got := w.receive(w.serverTUN); !bytes.Equal(got, up) {
+			t.Fatalf("server's host got % x, want % x", got, up)
+		}
+		down := packet("198.51.100.7", "10.77.0.2", 4, 5)
+		w.serverTUN.toBraid <- down
+		if got := w.receive(c.tun); !bytes.Equal(got, down) {
+			t.Fatalf("client's host got % x, want % x", got, down)
+		}
+
+		// A network behind the client, both ways.
+		w.serverTUN.toBraid <- packet("198.51.100.7", "192.168.10.9")
+		w.receive(c.tun)
+		c.tun.toBraid <- packet("192.168.10.9", "198.51.100.7")
+		w.receive(w.serverTUN)
+
+		s := <-c.settings
+		if s.MTU != 1500 || len(s.Addresses) != 1 || s.Addresses[0] != netip.MustParsePrefix("10.77.0.2/24") {
+			t.Errorf("settings %+v", s)
+		}
+		st := c.Status()
+		if !st.MPTCP || st.Server != serverAddr || st.Session.IsZero() || st.LastError != nil {
+			t.Errorf("client status %+v", st)
+		}
+		if n := st.Counters; n.TxPackets != 2 || n.RxPackets != 2 || n.TxBytes != 23+20 || n.RxBytes != 22+20 {
+			t.Errorf("client counters %+v", n)
+		}
+		p := w.server.Status().Peers
+		if !p[0].Connected || p[1].Connected || p[0].Session != st.Session || p[0].Counters.RxPackets != 2 {
+			t.Errorf("server's peers %+v", p)
+		}
+		w.await("a subflow on each uplink", func() bool {
+			u := c.Status().Usage
+			return len(u) == 2 && u[0].Uplink == "dsl" && u[0].Subflows == 1 && u[1].Subflows == 1
+		})
+	})
+}
+
+// A batch for several clients and for nobody must reach who it is for, in
+// order.
+func TestDispatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		home := w.home()
+		laptop := w.start(w.keys[1], w.serverKey.Public())
+		w.await("laptop connected", func() bool { return laptop.Status().Connected })
+
+		b := newBatch()
+		var off int
+		for i, dst := range []string{"10.77.0.2", "10.77.0.2", "10.77.0.3", "10.9.9.9", "10.77.0.3", "224.0.0.1", "10.77.0.2", "192.168.10.1"} {
+			p := packet("198.51.100.7", dst, byte(i))
+			b.sizes[i] = copy(b.buf[off+wire.HeaderLen:], p)
+			off += wire.HeaderLen + len(p)
+			b.n++
+		}
+		w.server.dispatch(b)
+		for _, want := range []byte{0, 1, 6, 7} {
+			if got := w.receive(home.tun); got[len(got)-1] != want {
+				t.Fatalf("home got packet %d, want %d", got[len(got)-1], want)
+			}
+		}
+		for _, want := range []byte{2, 4} {
+			if got := w.receive(laptop.tun); got[len(got)-1] != want {
+				t.Fatalf("laptop got packet %d, want %d", got[len(got)-1], want)
+			}
+		}
+		st := w.server.Status()
+		if st.Unroutable != 1 {
+			t.Errorf("%d unroutable packets, want 1", st.Unroutable)
+		}
+		if n := st.Peers[0].Counters; n.TxPackets != 4 || n.TxBytes != 4*21 {
+			t.Errorf("home's counters %+v", n)
+		}
+		if n := st.Peers[1].Counters; n.TxPackets != 2 || n.TxBytes != 2*21 {
+			t.Errorf("laptop's counters %+v", n)
+		}
+	})
+}
+
+func TestForeignSourceIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		for _, src := range []string{"10.77.0.3", "10.77.0.1", "8.8.8.8", "192.168.11.1"} {
+			c.tun.toBraid <- packet(src, "198.51.100.7")
+		}
+		c.tun.toBraid <- packet("10.77.0.2", "10.77.0.3") // isolated
+		w.nothing(w.serverTUN)
+		n := w.server.Status().Peers[0].Counters
+		if n.Spoofed != 4 || n.Isolated != 1 || n.RxPackets != 0 {
+			t.Errorf("counters %+v", n)
+		}
+		if !c.Status().Connected {
+			t.Error("the carrier ended")
+		}
+		if !strings.Contains(w.log.String(), "foreign source") {
+			t.Error("nothing in the log")
+		}
+	})
+}
+
+func TestLinkLocalTrafficStaysHome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		for _, dst := range []string{"224.0.0.251", "169.254.1.1", "255.255.255.255", "0.0.0.0"} {
+			c.tun.toBraid <- packet("10.77.0.2", dst)
+		}
+		c.tun.toBraid <- make([]byte, 12) // no IP packet at all
+		w.nothing(w.serverTUN)
+		if n := c.Status().Counters; n.TxPackets != 0 {
+			t.Errorf("counters %+v", n)
+		}
+	})
+}
+
+func TestPacketRefusedByTheKernelIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		w.serverTUN.toBraid <- packet("198.51.100.7", "10.77.0.2", refusedByKernel)
+		w.await("counted", func() bool { return c.Status().Counters.Refused == 1 })
+		if !c.Status().Connected {
+			t.Error("the carrier ended")
+		}
+	})
+}
+
+func TestSessionOutlivesItsCarriers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		id := c.Status().Session
+		for range 3 {
+			w.net.cut()
+			w.await("client noticed", func() bool { return !c.Status().Connected })
+			w.await("client is back", func() bool { return c.Status().Connected })
+			c.tun.toBraid <- packet("10.77.0.2", "198.51.100.7")
+			w.receive(w.serverTUN)
+		}
+		if got := c.Status().Session; got != id {
+			t.Errorf("session %v became %v", id, got)
+		}
+		if n := len(c.settings); n != 1 {
+			t.Errorf("the host was configured %d times, want once", n)
+		}
+		select {
+		case <-c.tun.closed:
+			t.Error("the device was closed")
+		default:
+		}
+	})
+}
+
+// Packets that waited through an outage are not delivered late.
+func TestOutageIsNotReplayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		w.net.setDown(true)
+		w.net.cut()
+		w.await("client noticed", func() bool { return !c.Status().Connected })
+		c.tun.toBraid <- packet("10.77.0.2", "198.51.100.7", 1)
+		time.Sleep(time.Minute)
+		if err := c.Status().LastError; err == nil || !strings.Contains(err.Error(), "network is unreachable") {
+			t.Errorf("last error %v", err)
+		}
+		w.net.setDown(false)
+		w.await("client is back", func() bool { return c.Status().Connected })
+		c.tun.toBraid <- packet("10.77.0.2", "198.51.100.7", 2)
+		if got := w.receive(w.serverTUN); got[len(got)-1] != 2 {
+			t.Fatal("a packet from before the outage arrived")
+		}
+		// The same failure again and again is one line.
+		if n := strings.Count(c.log.String(), "level=WARN"); n > 3 {
+			t.Errorf("%d warnings for one outage:\n%s", n, c.log.String())
+		}
+	})
+}
+
+func TestNewerCarrierReplaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		first := w.home()
+		second := w.start(w.keys[0], w.serverKey.Public()) // the same key on another machine
+		w.await("one of them is told", func() bool {
+			return strings.Contains(first.log.String(), "replaced by a newer connection")
+		})
+		first.cancel()
+		<-first.done
+		w.await("second stays", func() bool { return second.Status().Connected })
+	})
+}
+
+func TestGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.home()
+		c.cancel()
+		<-c.done
+		w.await("server saw it leave", func() bool { return !w.server.Status().Peers[0].Connected })
+		if !strings.Contains(w.log.String(), "closed by peer: shutting down") {
+			t.Errorf("server's log:\n%s", w.log.String())
+		}
+		w.stop()
+	})
+}
+
+func TestWrongKeys(t *testing.T) {
+	t.Run("client unknown", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			defer w.stop()
+			stranger := crypto.GenerateKey()
+			c := w.start(stranger, w.serverKey.Public())
+			w.await("client knows why", func() bool { return c.Status().LastError != nil })
+			w.await("server says who", func() bool { return strings.Contains(w.log.String(), stranger.Public().String()) })
+			if msg := c.log.String(); !strings.Contains(msg, "hint=") || !strings.Contains(msg, stranger.Public().String()) {
+				t.Errorf("client's log:\n%s", msg)
+			}
+			if n := w.server.Status().Rejected; n == 0 {
+				t.Error("not counted")
+			}
+		})
+	})
+	t.Run("server unknown", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			defer w.stop()
+			c := w.start(w.keys[0], crypto.GenerateKey().Public())
+			w.await("client knows why", func() bool {
+				var wrong *crypto.WrongServerKeyError
+				return errors.As(c.Status().LastError, &wrong)
+			})
+			w.await("server noticed", func() bool { return w.server.Status().Rejected > 0 })
+		})
+	})
+}
+
+// raw opens a TLS connection as the first client and says hello.
+func (w *world) raw(hello []byte) *tls.Conn {
+	w.t.Helper()
+	conn, err := w.net.Dial(w.ctx, serverAddr, uplinkA)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c := tls.Client(conn, w.clientTLS(w.keys[0], w.serverKey.Public()))
+	if _, err := c.Write(hello); err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+func TestBadInputEndsTheCarrierOnly(t *testing.T) {
+	hello := wire.Hello{Kind: wire.KindBond, Software: "test"}.Append(nil)
+	otherVersion := append([]byte(nil), hello...)
+	otherVersion[wire.HeaderLen] = 9
+	tests := []struct {
+		name          string
+		hello, after  []byte
+		inHandshake   bool
+		wantAnswer    wire.Type
+		wantServerLog string
+	}{
+		{name: "unknown type", hello: hello, after: []byte{0x77, 0, 0, 1, 0}, wantAnswer: wire.TypeClose, wantServerLog: "unknown type 0x77"},
+		{name: "oversized", hello: hello, after: []byte{byte(wire.TypePacket), 0xff, 0xff, 0xff}, wantAnswer: wire.TypeClose, wantServerLog: "16777215 bytes"},
+		{name: "second hello", hello: hello, after: hello, wantAnswer: wire.TypeClose, wantServerLog: "frame order"},
+		{name: "not IP", hello: hello, after: append([]byte{byte(wire.TypePacket), 0, 0, 30}, make([]byte, 30)...), wantAnswer: wire.TypeClose, wantServerLog: "malformed"},
+		{name: "lying virtio header", hello: hello, after: func() []byte {
+			p := packet("10.77.0.2", "10.77.0.1")
+			p[0], p[6] = 1, 200 // checksum far behind the packet
+			f := append(make([]byte, wire.HeaderLen), p...)
+			wire.PutHeader(f, wire.TypePacket, len(p))
+			return f
+		}(), wantAnswer: wire.TypeClose, wantServerLog: "malformed"},
+		{name: "unknown version", hello: otherVersion, inHandshake: true, wantAnswer: wire.TypeRefuse, wantServerLog: "version 9"},
+		{name: "no hello", hello: []byte{0x04, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0}, inHandshake: true, wantServerLog: "frame order"},
+		{name: "noise", hello: []byte("GET / HTTP/1.1\r\n\r\n"), inHandshake: true, wantServerLog: "unknown type 0x47"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				defer w.stop()
+				c := w.raw(tt.hello)
+				defer c.Close()
+				in := newFrameReader(c)
+				if !tt.inHandshake {
+					if typ, _, err := in.next(); err != nil || typ != wire.TypeWelcome {
+						t.Fatalf("answer to hello: %v, %v", typ, err)
+					}
+					if _, err := c.Write(tt.after); err != nil {
+						t.Fatal(err)
+					}
+				}
+				typ, _, err := in.next()
+				if tt.wantAnswer != 0 && (err != nil || typ != tt.wantAnswer) {
+					t.Errorf("answer %v, %v; want %v", typ, err, tt.wantAnswer)
+				}
+				if tt.wantAnswer == 0 && err == nil {
+					t.Errorf("answer %v to a peer that said nothing right", typ)
+				}
+				c.Close()
+				st := func() uint64 {
+					s := w.server.Status()
+					return s.Malformed + s.Peers[0].Counters.Malformed
+				}
+				w.await("counted", func() bool { return st() == 1 || tt.name == "unknown version" })
+				w.await("logged", func() bool { return strings.Contains(w.log.String(), tt.wantServerLog) })
+				if n := strings.Count(w.log.String(), "level=WARN"); n != 1 {
+					t.Errorf("%d warnings, want 1:\n%s", n, w.log.String())
+				}
+				// Everybody else goes on.
+				good := w.home()
+				good.tun.toBraid <- packet("10.77.0.2", "198.51.100.7")
+				w.receive(w.serverTUN)
+			})
+		})
+	}
+}
+
+func TestMalformedPacketFromServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		bad := append([]byte{byte(wire.TypePacket), 0, 0, 30}, make([]byte, 30)...)
+		w.server.order[0].out.push(bad)
+		w.await("client left it", func() bool { return c.Status().Counters.Malformed == 1 })
+		w.await("and came back", func() bool { return c.Status().Connected })
+	})
+}
+
+// A peer that answers nothing, as behind a firewall that forgot the
+// connection, is given up and dialled anew.
+func TestSilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		began := time.Now()
+		w.net.mu.Lock()
+		for _, conn := range w.net.conns {
+			conn.(*pipeEnd).blackHole()
+		}
+		w.net.conns = nil
+		w.net.mu.Unlock()
+		c.tun.toBraid <- packet("10.77.0.2", "198.51.100.7")
+		w.await("given up", func() bool { return strings.Contains(c.log.String(), errSilent.Error()) })
+		if d := time.Since(began); d > pingIdle+deadAfter+2*time.Second {
+			t.Errorf("noticed after %v", d)
+		}
+		w.await("back", func() bool { return c.Status().Connected })
+	})
+}
+
+func TestUplinksComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		conn := func() *fakeConn {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.current.conn.(*fakeConn)
+		}
+		names := func() string {
+			f := conn()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			var s []string
+			for _, u := range f.uplinks {
+				s = append(s, u.Name)
+			}
+			return strings.Join(s, " ")
+		}
+		w.await("both", func() bool { return names() == "dsl lte" })
+		c.SetUplinks([]Uplink{uplinkB})
+		synctest.Wait()
+		if names() != "lte" {
+			t.Errorf("uplinks %q right after the loss", names())
+		}
+		c.SetUplinks([]Uplink{uplinkB, uplinkA})
+		synctest.Wait()
+		if names() != "lte dsl" {
+			t.Errorf("uplinks %q right after the return", names())
+		}
+		// A subflow that is missing is named once.
+		f := conn()
+		f.mu.Lock()
+		f.missing = errors.New("no route on dsl")
+		f.mu.Unlock()
+		time.Sleep(time.Minute)
+		if n := strings.Count(c.log.String(), "no route on dsl"); n != 1 {
+			t.Errorf("%d lines about a missing subflow", n)
+		}
+	})
+}
+
+func TestNoUplink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		w.net.setDown(true)
+		c := w.start(w.keys[0], w.serverKey.Public())
+		c.SetUplinks(nil)
+		w.await("says so", func() bool { return errors.Is(c.Status().LastError, ErrNoUplink) })
+		w.net.setDown(false)
+		c.SetUplinks([]Uplink{uplinkA})
+		began := time.Now()
+		w.await("connected", func() bool { return c.Status().Connected })
+		if d := time.Since(began); d > 500*time.Millisecond {
+			t.Errorf("an uplink that came was used after %v", d)
+		}
+	})
+}
+
+func TestConfigureErrorIsFatal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		broken := errors.New("no such device")
+		c := NewClient(ClientConfig{
+			Device: newChanDevice(), Dialer: w.net, TLS: w.clientTLS(w.keys[0], w.serverKey.Public()),
+			Key:       w.keys[0].Public(),
+			Servers:   func(context.Context) ([]netip.AddrPort, error) { return []netip.AddrPort{serverAddr}, nil },
+			Configure: func(Settings) error { return broken },
+			Log:       w.server.Log,
+		})
+		c.SetUplinks([]Uplink{uplinkA})
+		if err := c.Run(w.ctx); !errors.Is(err, broken) {
+			t.Fatalf("Run = %v", err)
+		}
+	})
+}
+
+// Strangers cost bounded memory: beyond maxHandshakes they are turned away.
+func TestHandshakesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		for range maxHandshakes + 10 {
+			conn, err := w.net.Dial(w.ctx, serverAddr, uplinkA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+		}
+		synctest.Wait()
+		if n := w.server.Status().Rejected; n != 10 {
+			t.Errorf("%d turned away, want 10", n)
+		}
+		// The silent ones are gone after the timeout, and others get in.
+		time.Sleep(handshakeTimeout + time.Second)
+		w.home()
+	})
+}

@@ -1,0 +1,77 @@
+package tunnel
+
+import (
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestUsage(t *testing.T) {
+	at := func(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+	dsl := Subflow{Uplink: "dsl", Local: at("198.51.100.1:1000"), Remote: at("192.0.2.1:443"), RTT: 30 * time.Millisecond}
+	lte := Subflow{Uplink: "lte", Local: at("203.0.113.1:1000"), Remote: at("192.0.2.1:443"), RTT: 60 * time.Millisecond}
+	now := time.Unix(1000, 0)
+	var u usage
+	u.sample(now, []Subflow{dsl, lte})
+
+	// One second at 8 Mb/s down on dsl, 800 kb/s up on lte with 10 % sent again.
+	now = now.Add(time.Second)
+	dsl.RxBytes = 1_000_000
+	lte.TxBytes, lte.TxSegments, lte.Retransmission = 100_000, 100, 10
+	u.sample(now, []Subflow{dsl, lte})
+	list := u.snapshot()
+	if len(list) != 2 || list[0].Uplink != "dsl" || list[1].Uplink != "lte" {
+		t.Fatalf("uplinks %+v", list)
+	}
+	if d := list[0]; d.RxBytes != 1_000_000 || math.Round(d.RxBps) != 8_000_000 || d.TxBps != 0 || d.RTT != dsl.RTT || d.Subflows != 1 {
+		t.Errorf("dsl %+v", d)
+	}
+	if l := list[1]; l.TxBytes != 100_000 || math.Round(l.TxBps) != 800_000 || math.Round(l.LossPct) != 10 {
+		t.Errorf("lte %+v", l)
+	}
+
+	// dsl dies; a second subflow joins lte; the totals stay, the rates fall.
+	now = now.Add(500 * time.Millisecond)
+	second := lte
+	second.Local, second.TxBytes, second.TxSegments, second.Retransmission = at("203.0.113.1:1001"), 50_000, 50, 0
+	second.RTT = 50 * time.Millisecond
+	u.sample(now, []Subflow{lte, second})
+	list = u.snapshot()
+	if d := list[0]; d.Subflows != 0 || d.RxBytes != 1_000_000 || math.Round(d.RxBps) != 4_000_000 || d.RTT != 0 {
+		t.Errorf("dsl after its death %+v", d)
+	}
+	if l := list[1]; l.Subflows != 2 || l.TxBytes != 150_000 || l.RTT != second.RTT {
+		t.Errorf("lte with two %+v", l)
+	}
+
+	// dsl returns on the same ports: its counters begin anew.
+	now = now.Add(500 * time.Millisecond)
+	dsl.RxBytes = 7
+	u.sample(now, []Subflow{lte, second, dsl})
+	if d := u.snapshot()[0]; d.RxBytes != 1_000_007 || d.Subflows != 1 {
+		t.Errorf("dsl after its return %+v", d)
+	}
+}
+
+// A server does not know the names of its clients' uplinks; the address that
+// they come from stands for them.
+func TestUsageWithoutNames(t *testing.T) {
+	var u usage
+	u.sample(time.Unix(1, 0), []Subflow{{Remote: netip.MustParseAddrPort("[::ffff:198.51.100.1]:7")}})
+	if l := u.snapshot(); len(l) != 1 || l[0].Uplink != "198.51.100.1" {
+		t.Errorf("uplinks %+v", l)
+	}
+}
+
+func TestUsageTimeStandsStill(t *testing.T) {
+	var u usage
+	now := time.Unix(1, 0)
+	s := Subflow{Uplink: "dsl", Local: netip.MustParseAddrPort("198.51.100.1:1"), Remote: netip.MustParseAddrPort("192.0.2.1:443")}
+	u.sample(now, []Subflow{s})
+	s.RxBytes = 100
+	u.sample(now, []Subflow{s})
+	if l := u.snapshot()[0]; l.RxBytes != 100 || l.RxBps != 0 || math.IsNaN(l.RxBps) {
+		t.Errorf("usage %+v", l)
+	}
+}
