@@ -1,0 +1,124 @@
+// Package control is how a person or a program asks a running braid how it is.
+//
+// The daemon serves its status as JSON over HTTP on a Unix socket that only
+// its own user can open (serve.go); the command line fetches it (fetch.go) and
+// prints it for people (text.go). The types here are that JSON: they know
+// nothing of the rest of braid, and the names of their fields stay.
+package control
+
+import "net/netip"
+
+// Roles of a daemon.
+const (
+	RoleClient = "client"
+	RoleServer = "server"
+)
+
+// States of a session.
+const (
+	SessionUp   = "up"
+	SessionDown = "down"
+)
+
+// States of an uplink, of the words that design.md has for them.
+const (
+	UplinkProbing = "probing" // usable, its subflow is not there yet
+	UplinkUp      = "up"      // carries traffic
+	UplinkDead    = "dead"    // was used, and cannot be now
+	UplinkOff     = "off"     // not to be used
+)
+
+// Client is the status of a client.
+type Client struct {
+	Role     string   `json:"role"` // RoleClient
+	Version  string   `json:"version"`
+	Session  Session  `json:"session"`
+	Uplinks  []Uplink `json:"uplinks"`
+	Streams  Streams  `json:"streams"`
+	Carriers Carriers `json:"carriers"`
+	Packets  Packets  `json:"packets"`
+}
+
+// Session is a client's association with its server.
+type Session struct {
+	State     string         `json:"state"`
+	Reason    string         `json:"reason"` // why it is down, for people
+	ID        string         `json:"id"`
+	Addresses []netip.Prefix `json:"addresses"`
+	Routes    []netip.Prefix `json:"routes"` // offered by the server
+	MTU       int            `json:"mtu"`    // bytes
+	Server    string         `json:"server"`
+	Device    string         `json:"device"`
+	MPTCP     bool           `json:"mptcp"`
+	RTTms     float64        `json:"rtt_ms"` // inside the carrier; 0: not measured yet
+}
+
+// Uplink is one way to the internet. Bytes are what its subflows carried since
+// the session began; rates and loss are smoothed over about a second.
+type Uplink struct {
+	Interface string  `json:"interface"` // on a server: the address it comes from
+	Role      string  `json:"role"`
+	State     string  `json:"state"`
+	Reason    string  `json:"reason"`
+	RTTms     float64 `json:"rtt_ms"`
+	LossPct   float64 `json:"loss_pct"` // of sent segments
+	RxBytes   uint64  `json:"rx_bytes"`
+	TxBytes   uint64  `json:"tx_bytes"`
+	RxBps     float64 `json:"rx_bps"` // bits per second
+	TxBps     float64 `json:"tx_bps"`
+	MPTCP     bool    `json:"mptcp"`
+	Subflows  int     `json:"subflows"`
+}
+
+// Streams counts inner TCP connections that are relayed.
+type Streams struct {
+	Open    int `json:"open"`
+	Resumed int `json:"resumed"`
+}
+
+// Carriers counts live connections between client and server.
+type Carriers struct {
+	Bond int `json:"bond"`
+	Path int `json:"path"`
+}
+
+// Packets counts IP packets of the tunnel device since the daemon started; a
+// super-packet counts once.
+type Packets struct {
+	RxPackets uint64 `json:"rx_packets"`
+	RxBytes   uint64 `json:"rx_bytes"`
+	TxPackets uint64 `json:"tx_packets"`
+	TxBytes   uint64 `json:"tx_bytes"`
+	Dropped   uint64 `json:"dropped"`   // outbound, the queue was full
+	Spoofed   uint64 `json:"spoofed"`   // inbound, from a source that is not the client's
+	Isolated  uint64 `json:"isolated"`  // inbound, toward another client
+	Refused   uint64 `json:"refused"`   // inbound, refused by the host's kernel
+	Malformed uint64 `json:"malformed"` // carriers ended for what the peer sent
+}
+
+// Server is the status of a server.
+type Server struct {
+	Role     string   `json:"role"` // RoleServer
+	Version  string   `json:"version"`
+	Device   string   `json:"device"`
+	Listen   []string `json:"listen"`
+	Clients  []Peer   `json:"clients"`
+	Rejected uint64   `json:"rejected"` // connections that failed before they were welcome
+	// Malformed is how many of Rejected failed for what the peer sent.
+	Malformed  uint64 `json:"malformed"`
+	Unroutable uint64 `json:"unroutable"` // packets from the host toward no client
+}
+
+// Peer is one client as the server sees it.
+type Peer struct {
+	Name      string         `json:"name"`
+	PublicKey string         `json:"public_key"`
+	State     string         `json:"state"`
+	Remote    string         `json:"remote"`
+	MPTCP     bool           `json:"mptcp"`
+	Since     string         `json:"since"` // RFC 3339; empty before the first session
+	Addresses []netip.Prefix `json:"addresses"`
+	Routes    []netip.Prefix `json:"routes"`
+	Uplinks   []Uplink       `json:"uplinks"`
+	Packets   Packets        `json:"packets"`
+}
