@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# All checks and tests, the same here and in CI.
+#
+#   scripts/test.sh            everything
+#   scripts/test.sh -quick     without race detector, fuzzing and end-to-end tests
+source "$(dirname "$0")/common.sh"
+
+readonly staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+readonly govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.9.0
+readonly fuzz_seconds=${FUZZ_SECONDS:-5}
+
+quick=
+[ "${1:-}" != -quick ] || quick=1
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+step() { printf '\n== %s (%ds)\n' "$1" "$SECONDS"; }
+
+need_root
+need_go
+need_kernel
+need_commands nft=nftables ip=iproute2 ping=iputils-ping curl=curl iperf3=iperf3 dig=dnsutils \
+	ssh=openssh-client sshd=openssh-server ethtool=ethtool shellcheck=shellcheck
+
+step "format, vet"
+unformatted=$(gofmt -l .)
+[ -z "$unformatted" ] || fail "not formatted: $unformatted" "gofmt -w ."
+go vet ./...
+go mod tidy -diff >/dev/null || fail "go.mod is not tidy" "go mod tidy"
+shellcheck -x -P scripts scripts/*.sh .ci/run
+
+step "staticcheck"
+go run "$staticcheck" ./...
+
+step "govulncheck"
+# The database may be out of reach; a finding is a failure all the same.
+if ! out=$(go run "$govulncheck" ./... 2>&1); then
+	case $out in
+	*"no such host"* | *"connection refused"* | *"i/o timeout"* | *"fetching vulnerabilities"* | *"dial tcp"* | *"Forbidden"*)
+		echo "skipped: the vulnerability database is out of reach" ;;
+	*)
+		echo "$out"
+		fail "govulncheck found something" ;;
+	esac
+else
+	echo "$out" | tail -n 1
+fi
+
+build
+if [ -n "$quick" ]; then
+	step "tests without the lab"
+	go test -short ./...
+	exit
+fi
+
+step "tests with the race detector"
+mapfile -t packages < <(go list ./... | grep -v /lab/e2e)
+go test -race -timeout 10m "${packages[@]}"
+
+step "fuzzing, ${fuzz_seconds}s each"
+mapfile -t folders < <(go list -f '{{.Dir}}' ./...)
+for dir in "${folders[@]}"; do
+	mapfile -t targets < <(cat "$dir"/*_test.go 2>/dev/null | sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p')
+	for target in "${targets[@]}"; do
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "${fuzz_seconds}s" "$dir" >"$log" 2>&1 ||
+			{ cat "$log"; fail "fuzzing $target failed" "the failing input is in $dir/testdata/fuzz"; }
+		echo "$target: ok"
+	done
+done
+
+step "end to end in the lab"
+go test -count=1 -timeout 15m ./lab/e2e
+
+step "all good"
