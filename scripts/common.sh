@@ -27,8 +27,9 @@ need_go() {
 	fi
 	# Without a commit, or in a checkout owned by another user, there is no
 	# revision to stamp, and go would stop.
-	git status >/dev/null 2>&1 && git rev-parse HEAD >/dev/null 2>&1 ||
+	if ! git rev-parse HEAD >/dev/null 2>&1; then
 		export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
+	fi
 }
 
 need_root() {
