@@ -1,0 +1,90 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+
+	"braid/crypto"
+)
+
+// Client is a client's configuration.
+type Client struct {
+	Servers         []HostPort // in order of preference
+	ServerPublicKey crypto.PublicKey
+	PrivateKeyFile  string // absolute when the file's folder is known
+	Control         string // path of the control socket
+	Tunnel          ClientTunnel
+	Uplinks         []UplinkRule // in order; the method Uplink applies them
+}
+
+// ClientTunnel is what a client decides about its tunnel. The rest is the
+// server's to give.
+type ClientTunnel struct {
+	Name       string         // of the interface
+	Routes     []netip.Prefix // what goes into the tunnel
+	Exclude    []netip.Prefix // what does not, unless a longer one of Routes holds it
+	KillSwitch bool           // whether Routes are blocked beside the tunnel
+	TCP        TCPMode
+}
+
+// TCPMode says how TCP connections travel.
+type TCPMode string
+
+const (
+	TCPStreams TCPMode = "streams" // each on a connection of its own
+	TCPPackets TCPMode = "packets" // as packets like all else
+)
+
+// ParseClient reads a client's configuration. A relative private_key_file is
+// taken from the folder dir, or left alone when that is "". The error is
+// *Errors.
+func ParseClient(data []byte, dir string) (*Client, error) {
+	root, errs := checkedTree(data, clientSchema)
+	if root == nil {
+		return nil, errs
+	}
+	tunnel := root.get("tunnel")
+	c := &Client{
+		ServerPublicKey: publicKey(root.get("server_public_key"), errs),
+		PrivateKeyFile:  keyFile(root.get("private_key_file"), dir, errs),
+		Control:         one(root.get("control"), errs, parseSocket),
+		Tunnel: ClientTunnel{
+			Name:       one(tunnel.get("name"), errs, parseDevice),
+			KillSwitch: tunnel.isTrue("kill_switch"),
+			TCP:        one(tunnel.get("tcp"), errs, choice(TCPStreams, TCPPackets)),
+		},
+	}
+	servers := root.get("server")
+	c.Servers = bare(unique(each(servers, errs, parseServer), errs, removeOne))
+	notEmptyList(servers, errs, "a client needs a server", `such as server = ["vpn.example.net:443"]`)
+
+	routes := unique(each(tunnel.get("routes"), errs, parseRoute), errs, removeOne)
+	exclude := unique(each(tunnel.get("exclude"), errs, parsePrefix), errs, removeOne)
+	c.Tunnel.Routes, c.Tunnel.Exclude = bare(routes), bare(exclude)
+	for _, x := range exclude {
+		i := slices.IndexFunc(routes, func(r at[netip.Prefix]) bool { return r.value == x.value })
+		if i >= 0 {
+			errs.add(x.node, "is a route too, "+routes[i].node.place(), removeOne)
+		}
+	}
+	c.Uplinks = uplinkRules(root.get("uplink"), c.Tunnel.Name, errs)
+
+	checkMissing(root, clientMissing, errs)
+	if err := errs.sorted(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkedTree reads TOML and compares it with the schema. It returns no tree
+// for what is not TOML.
+func checkedTree(data []byte, s schema) (*node, *Errors) {
+	errs := &Errors{}
+	root, wrong := parseTree(data)
+	if wrong != nil {
+		errs.List = append(errs.List, wrong)
+		return nil, errs
+	}
+	s.check(root, errs)
+	return root, errs
+}

@@ -1,0 +1,25 @@
+// Package config reads braid's two configuration files.
+//
+// A file is read in stages, and every stage notes all the faults it finds, so
+// that the user sees them together and once:
+//
+//	tree.go         TOML to a tree that knows the line of each value
+//	keys.go         the keys, their types and defaults
+//	schema.go       the tree against the keys
+//	suggest.go      what an unknown key was meant to be
+//	server.go       the server's tree to a Server
+//	client.go       the client's tree to a Client
+//	values.go       values that are judged one by one:
+//	address.go        addresses and networks
+//	hostport.go       the server's address, and where it listens
+//	names.go          names of clients and interfaces
+//	paths.go          files and sockets
+//	uplink.go       which uplinks are used, and how
+//	assign.go       addresses for clients that have none of their own
+//	unavailable.go  what is valid but not built yet
+//	errors.go       faults, in the order of the file
+//	load.go         files
+//
+// What it returns needs no further check. The package reads nothing but the
+// one file, and keeps no state.
+package config

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const notAvailable = "**not available in this version**"
+
+// TestDocumentedKeys compares the tables of docs/configuration.md with the
+// schemas: keys, their order, types, defaults, and what is not available.
+func TestDocumentedKeys(t *testing.T) {
+	for file, want := range map[string]struct {
+		schema  schema
+		missing []missingFeature
+	}{
+		"server.toml": {serverSchema, serverMissing},
+		"client.toml": {clientSchema, clientMissing},
+	} {
+		section := docSection(t, "## "+file)
+		var wantRows, gotRows []string
+		for _, f := range want.schema {
+			def := ""
+			if f.required {
+				def = "required"
+			} else if f.def != "" {
+				def = "`" + f.def + "`"
+			}
+			missing := slices.ContainsFunc(want.missing, func(m missingFeature) bool { return m.key == f.key })
+			wantRows = append(wantRows, fmt.Sprintf("%s: %s, default %s, missing %v", f.key, f.typ, def, missing))
+		}
+		for line := range strings.Lines(section) {
+			cells := strings.Split(line, "|")
+			if !strings.HasPrefix(line, "| `") {
+				continue
+			}
+			if len(cells) != 6 || len(strings.TrimSpace(cells[4])) < 10 {
+				t.Fatalf("not a row: %s", line)
+			}
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			gotRows = append(gotRows, fmt.Sprintf("%s: %s, default %s, missing %v",
+				strings.Trim(cells[1], "`"), cells[2], cells[3], strings.Contains(cells[4], notAvailable)))
+		}
+		if diff := cmp.Diff(wantRows, gotRows); diff != "" {
+			t.Errorf("%s: (-schema +documentation)\n%s", file, diff)
+		}
+		for _, f := range want.schema {
+			heading := regexp.MustCompile(`(?m)^### .*\b` + regexp.QuoteMeta(f.key) + `(\W|$)`)
+			table, _ := split(f.key)
+			if !heading.MatchString(section) && f.typ != typeTable && f.typ != typeTables && table != "egress." {
+				t.Errorf("%s: %s is not explained", file, f.key)
+			}
+		}
+	}
+}
+
+// TestDocumentedLimits: a number that changes in the code must change in the
+// text.
+func TestDocumentedLimits(t *testing.T) {
+	for _, want := range []struct{ heading, text string }{
+		{"### tunnel.mtu", fmt.Sprintf("%d to %d.", minMTU, maxMTU)},
+		{"### tunnel.dns", fmt.Sprintf("At most %d addresses", dnsLimit)},
+		{"### tunnel.name", fmt.Sprintf("1 to %d printable", interfaceNameLimit)},
+		{"### control", fmt.Sprintf("at most %d bytes", socketPathLimit)},
+		{"### client[].name", fmt.Sprintf("1 to %d bytes", clientNameLimit)},
+		{"### tunnel.addresses", fmt.Sprintf("IPv4 ranges have %d to %d bits, IPv6 ranges %d to %d.", minBits4, maxBits4, minBits6, maxBits6)},
+		{"### server\n", fmt.Sprintf("means port %d.", DefaultPort)},
+		{"### uplink[].interface", fmt.Sprintf("at most %d bytes", interfaceNameLimit)},
+	} {
+		section := strings.Join(strings.Fields(docSection(t, want.heading)), " ")
+		if !strings.Contains(section, want.text) {
+			t.Errorf("%s: does not say %q", strings.TrimSpace(want.heading), want.text)
+		}
+	}
+}
+
+// TestDocumentedErrors checks that the example in the text is the truth.
+func TestDocumentedErrors(t *testing.T) {
+	text := docSection(t, "# Configuration")
+	_, config, _ := strings.Cut(text, "```toml\n")
+	config, said, _ := strings.Cut(config, "```\n")
+	_, said, _ = strings.Cut(said, "```text\n")
+	said, _, _ = strings.Cut(said, "```")
+
+	_, err := ParseServer([]byte(config), "")
+	errs, ok := errors.AsType[*Errors](err)
+	if !ok {
+		t.Fatalf("nothing is wrong with\n%s", config)
+	}
+	errs.inFile("server.toml")
+	var got strings.Builder
+	for _, one := range errs.List {
+		fmt.Fprintf(&got, "error: %v\nhint: %s\n", one, one.Hint())
+	}
+	if diff := cmp.Diff(got.String(), said); diff != "" {
+		t.Errorf("(-program +documentation)\n%s", diff)
+	}
+}
+
+// docSection returns the part of the documentation from a heading to the next
+// of its level or above.
+func docSection(t *testing.T, heading string) string {
+	t.Helper()
+	data, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut("\n"+string(data), "\n"+heading)
+	if !ok {
+		t.Fatalf("no section %s", heading)
+	}
+	level := strings.IndexByte(heading, ' ')
+	end := regexp.MustCompile(fmt.Sprintf(`(?m)^#{1,%d} `, max(2, level)))
+	if at := end.FindStringIndex(section); at != nil {
+		section = section[:at[0]]
+	}
+	return section
+}

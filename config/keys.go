@@ -1,0 +1,48 @@
+package config
+
+// The two schemas are the one place that knows which keys exist, their types
+// and their defaults. docs/configuration.md says the same in words, and a test
+// compares the two.
+
+var serverSchema = schema{
+	{key: "listen", typ: typeStrings, def: `[":443"]`},
+	{key: "private_key_file", typ: typeString, required: true, example: `"server.key"`, how: "a file made with: braid keygen FILE"},
+	{key: "control", typ: typeString, def: `"/run/braid/server.sock"`},
+
+	{key: "tunnel", typ: typeTable},
+	{key: "tunnel.name", typ: typeString, def: `"braid0"`},
+	{key: "tunnel.addresses", typ: typeStrings, def: `["10.77.0.1/24", "fd77:b4a1::1/64"]`},
+	{key: "tunnel.mtu", typ: typeInteger, def: `1500`},
+	{key: "tunnel.nat", typ: typeBool, def: `true`},
+	{key: "tunnel.dns", typ: typeStrings, def: `[]`, example: `["9.9.9.9"]`},
+
+	{key: "egress", typ: typeTable},
+	{key: "egress.source", typ: typeString, def: `"server"`},
+	{key: "egress.allow", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
+	{key: "egress.deny", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
+
+	{key: "client", typ: typeTables},
+	{key: "client[].name", typ: typeString, required: true, example: `"home"`},
+	{key: "client[].public_key", typ: typeString, required: true, example: `"…"`, how: "as printed on the client by: braid pubkey FILE"},
+	{key: "client[].addresses", typ: typeStrings, example: `["10.77.0.2"]`}, // default: taken from tunnel.addresses
+	{key: "client[].routes", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
+}
+
+var clientSchema = schema{
+	{key: "server", typ: typeStrings, required: true, example: `["vpn.example.net:443"]`},
+	{key: "server_public_key", typ: typeString, required: true, example: `"…"`, how: "as printed on the server by: braid pubkey FILE"},
+	{key: "private_key_file", typ: typeString, required: true, example: `"client.key"`, how: "a file made with: braid keygen FILE"},
+	{key: "control", typ: typeString, def: `"/run/braid/client.sock"`},
+
+	{key: "tunnel", typ: typeTable},
+	{key: "tunnel.name", typ: typeString, def: `"braid0"`},
+	{key: "tunnel.routes", typ: typeStrings, def: `["0.0.0.0/0", "::/0"]`},
+	{key: "tunnel.exclude", typ: typeStrings, def: `[]`, example: `["192.168.0.0/16"]`},
+	{key: "tunnel.kill_switch", typ: typeBool, def: `false`},
+	{key: "tunnel.tcp", typ: typeString, def: `"packets"`}, // "streams" once there is a stream lane
+
+	{key: "uplink", typ: typeTables},
+	{key: "uplink[].interface", typ: typeString, required: true, example: `"ppp*"`},
+	{key: "uplink[].role", typ: typeString, def: `"bond"`},
+	{key: "uplink[].cap", typ: typeString, example: `"50GB/month"`},
+}

@@ -1,0 +1,177 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+
+	"braid/crypto"
+)
+
+// Server is a server's configuration.
+type Server struct {
+	Listen         []netip.AddrPort // [::] is IPv4 too
+	PrivateKeyFile string           // absolute when the file's folder is known
+	Control        string           // path of the control socket
+	Tunnel         ServerTunnel
+	Egress         Egress
+	Clients        []ServerClient // in the order of the file
+}
+
+// ServerTunnel is the server's end of the tunnel, and what clients are given.
+type ServerTunnel struct {
+	Name      string         // of the interface
+	Addresses []netip.Prefix // the server's own, with the length of the range: at most one per family
+	MTU       int            // bytes
+	NAT       bool           // whether clients appear with the server's address
+	DNS       []netip.Addr
+}
+
+// Prefix returns a client's address with the length of its range.
+func (t ServerTunnel) Prefix(a netip.Addr) netip.Prefix {
+	for _, p := range t.Addresses {
+		if p.Contains(a) {
+			return netip.PrefixFrom(a, p.Bits())
+		}
+	}
+	return netip.Prefix{}
+}
+
+// Egress is what clients may reach from the server.
+type Egress struct {
+	Source EgressSource
+	Allow  []netip.Prefix
+	Deny   []netip.Prefix
+}
+
+// EgressSource is the source address of connections to the internet.
+type EgressSource string
+
+const (
+	SourceServer      EgressSource = "server"      // the server's own
+	SourceTransparent EgressSource = "transparent" // the client's
+)
+
+// ServerClient is a client as the server knows it. No two share a name, a
+// key, an address or a route.
+type ServerClient struct {
+	Name      string
+	PublicKey crypto.PublicKey
+	Addresses []netip.Addr   // in the ranges of ServerTunnel.Addresses, at most one of each
+	Routes    []netip.Prefix // networks behind the client
+}
+
+// Limits of the MTU in bytes: IPv6 works with no less (RFC 8200), and no IPv4
+// packet is larger.
+const (
+	minMTU = 1280
+	maxMTU = 65535
+)
+
+// dnsLimit is how many DNS servers a client can be told.
+const dnsLimit = 8
+
+// ParseServer reads a server's configuration. A relative private_key_file is
+// taken from the folder dir, or left alone when that is "". The error is
+// *Errors.
+func ParseServer(data []byte, dir string) (*Server, error) {
+	root, errs := checkedTree(data, serverSchema)
+	if root == nil {
+		return nil, errs
+	}
+	tunnel, egress := root.get("tunnel"), root.get("egress")
+	s := &Server{
+		PrivateKeyFile: keyFile(root.get("private_key_file"), dir, errs),
+		Control:        one(root.get("control"), errs, parseSocket),
+		Tunnel: ServerTunnel{
+			Name: one(tunnel.get("name"), errs, parseDevice),
+			MTU:  mtu(tunnel.get("mtu"), errs),
+			NAT:  tunnel.isTrue("nat"),
+			DNS:  bare(unique(each(tunnel.get("dns"), errs, parseAddr), errs, removeOne)),
+		},
+		Egress: Egress{
+			Source: one(egress.get("source"), errs, choice(SourceServer, SourceTransparent)),
+			Allow:  bare(unique(each(egress.get("allow"), errs, parsePrefix), errs, removeOne)),
+			Deny:   bare(unique(each(egress.get("deny"), errs, parsePrefix), errs, removeOne)),
+		},
+	}
+	listen := root.get("listen")
+	s.Listen = bare(listenConflicts(each(listen, errs, parseListen), errs))
+	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
+	if len(s.Tunnel.DNS) > dnsLimit {
+		errs.add(tunnel.get("dns"), fmt.Sprintf("must hold at most %d addresses", dnsLimit), "remove some")
+	}
+
+	r := newRanges(tunnel.get("addresses"), errs)
+	s.Tunnel.Addresses = bare(r.own)
+	s.Clients = clients(root.get("client"), r, errs)
+
+	checkMissing(root, serverMissing, errs)
+	if err := errs.sorted(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func mtu(n *node, errs *Errors) int {
+	if n == nil {
+		return 0
+	}
+	if n.num < minMTU || n.num > maxMTU {
+		errs.add(n, fmt.Sprintf("must be %d to %d bytes", minMTU, maxMTU), "leave it out for 1500")
+		return 0
+	}
+	return int(n.num)
+}
+
+// clients reads the [[client]] tables.
+func clients(list *node, r *ranges, errs *Errors) []ServerClient {
+	var (
+		clients []ServerClient
+		names   []at[string]
+		keys    []at[crypto.PublicKey]
+		routes  []at[netip.Prefix]
+		absent  []int // clients without addresses of their own
+	)
+	for i, n := range list.list() {
+		c := ServerClient{
+			Name:      one(n.get("name"), errs, parseClientName),
+			PublicKey: publicKey(n.get("public_key"), errs),
+		}
+		if c.Name != "" {
+			names = append(names, at[string]{c.Name, n.get("name")})
+		}
+		if !c.PublicKey.IsZero() {
+			keys = append(keys, at[crypto.PublicKey]{c.PublicKey, n.get("public_key")})
+		}
+		if n.fields["addresses"] == nil {
+			absent = append(absent, i)
+		}
+		c.Addresses = r.take(n.get("addresses"), errs)
+		own := r.outside(each(n.get("routes"), errs, parseRoute), errs)
+		c.Routes = bare(own)
+		routes = append(routes, own...)
+		clients = append(clients, c)
+	}
+	unique(names, errs, "choose another name")
+	unique(routes, errs, "leave it to one of the clients")
+	uniqueKeys(keys, errs)
+	// What is given goes first, wherever it stands in the file.
+	for _, i := range absent {
+		clients[i].Addresses = r.assign(list.items[i], errs)
+	}
+	return clients
+}
+
+// uniqueKeys notes keys of two clients, which the server could not tell apart.
+// The value is not shown, as in publicKey.
+func uniqueKeys(keys []at[crypto.PublicKey], errs *Errors) {
+	seen := map[crypto.PublicKey]*node{}
+	for _, k := range keys {
+		if before := seen[k.value]; before != nil {
+			errs.addHidden(k.node, "must be this client's own key, but "+before.place()+" is the same",
+				"make a key for each client with: braid keygen FILE")
+			continue
+		}
+		seen[k.value] = k.node
+	}
+}

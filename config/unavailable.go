@@ -1,0 +1,55 @@
+package config
+
+import "slices"
+
+// missingFeature is a value that is valid but does nothing yet. Using it is an
+// error, for whoever sets a kill switch relies on it.
+type missingFeature struct {
+	key  string
+	used func(*node) bool
+	why  string // what this version does not do
+	mend string
+}
+
+// What each file may say but not yet use. A row goes when its feature comes.
+var (
+	serverMissing = []missingFeature{
+		{"tunnel.dns", notEmpty, "it does not set DNS servers on clients", "leave it out"},
+		{"egress.source", is("transparent"), "the server's own address is always the source", `use "server"`},
+		{"egress.allow", notEmpty, "it does not filter what clients reach", "leave it out and filter on the server's firewall"},
+		{"egress.deny", notEmpty, "it does not filter what clients reach", "leave it out and filter on the server's firewall"},
+	}
+	clientMissing = []missingFeature{
+		{"tunnel.kill_switch", isTrue, "it does not block traffic beside the tunnel", "leave it out"},
+		{"tunnel.tcp", is("streams"), "TCP travels as packets", `use "packets"`},
+		{"uplink[].role", is("overflow", "backup"), "an uplink is used at all times or never", `use "bond" or "never"`},
+		{"uplink[].cap", always, "it does not count the bytes of a month", "leave it out"},
+	}
+)
+
+func notEmpty(n *node) bool { return len(n.items) > 0 }
+func isTrue(n *node) bool   { return n.flag }
+func always(*node) bool     { return true }
+
+func is(values ...string) func(*node) bool {
+	return func(n *node) bool { return slices.Contains(values, n.str) }
+}
+
+// checkMissing notes the use of features that are not there yet. It comes
+// after all other checks: a value that is wrong anyhow is noted only once.
+func checkMissing(n *node, missing []missingFeature, errs *Errors) {
+	if n.bad {
+		return
+	}
+	for _, m := range missing {
+		if n.field != nil && n.field.key == m.key && m.used(n) && !errs.touches(n.path) {
+			errs.add(n, "not available in this version: "+m.why, m.mend)
+		}
+	}
+	for _, name := range n.names {
+		checkMissing(n.fields[name], missing, errs)
+	}
+	for _, item := range n.items {
+		checkMissing(item, missing, errs)
+	}
+}
