@@ -120,6 +120,10 @@ func (c *Client) readDevice(ctx context.Context) error {
 
 // keepConnected dials, serves the carrier and dials again.
 func (c *Client) keepConnected(ctx context.Context) error {
+	select {
+	case <-c.changed: // before anybody has said what uplinks there are
+	case <-ctx.Done():
+	}
 	var attempts int
 	down := time.Now()
 	for ctx.Err() == nil {
@@ -154,7 +158,11 @@ func (c *Client) report(err error, attempts int, wait time.Duration) {
 		c.Log.Debug("connect again", "error", err, "attempt", attempts, "wait", wait)
 		return
 	}
-	c.Log.Warn("not connected", "error", err, "hint", crypto.Hint(err), "attempt", attempts)
+	args := []any{"error", err, "attempt", attempts}
+	if hint := crypto.Hint(err); hint != "" {
+		args = append(args, "hint", hint)
+	}
+	c.Log.Warn("not connected", args...)
 }
 
 // pause waits, or less when an uplink comes or goes.
