@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"braid/config"
+	"braid/crypto"
+	"braid/hostnet"
+	"braid/tunnel"
+)
+
+func newClientCommand() *cobra.Command {
+	var flags daemonFlags
+	c := &cobra.Command{
+		Use:   "client",
+		Short: "Run the client",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := flags.logger(cmd, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			cfg, err := config.LoadClient(flags.config)
+			if err != nil {
+				return err
+			}
+			return runClient(cmd.Context(), cfg, log)
+		},
+	}
+	flags.add(c, "/etc/braid/client.toml")
+	return c
+}
+
+// clientHost keeps the host's network as the client wants it. Two parties
+// say what that is: the watcher of uplinks, and the tunnel with what the server
+// gave it.
+type clientHost struct {
+	cfg     *config.Client
+	manager *hostnet.Manager
+	log     *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	desired hostnet.Desired
+	found   []hostnet.Uplink // all, those with the role never too
+}
+
+// clientSysctls: one lost MPTCP SYN must not turn MPTCP off for an hour
+// (net.mptcp.blackhole_timeout, since Linux 6.12).
+var clientSysctls = map[string]string{"net.mptcp.blackhole_timeout": "0"}
+
+func newClientHost(cfg *config.Client, m *hostnet.Manager, log *slog.Logger) *clientHost {
+	return &clientHost{cfg: cfg, manager: m, log: log, desired: hostnet.Desired{
+		Device: cfg.Tunnel.Name, Mark: carrierMark, Sysctls: clientSysctls,
+	}}
+}
+
+// setUplinks takes what the host has now and returns what the tunnel may use.
+func (h *clientHost) setUplinks(found []hostnet.Uplink) []tunnel.Uplink {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var usable []tunnel.Uplink
+	h.desired.Uplinks = nil
+	for _, u := range found {
+		if h.cfg.Uplink(u.Name).Role == config.RoleNever || !u.Usable() {
+			continue
+		}
+		h.desired.Uplinks = append(h.desired.Uplinks, u)
+		usable = append(usable, tunnel.Uplink{Name: u.Name, Index: u.Index, Addresses: slices.Clone(u.Addresses)})
+	}
+	h.logUplinks(found)
+	h.found = found
+	if err := h.manager.Apply(h.desired); err != nil {
+		// The uplinks are used all the same: most carriers still find their
+		// way by the host's own routes.
+		h.log.Error("routes for uplinks not complete", "error", err, "hint", crypto.Hint(err))
+	}
+	return usable
+}
+
+// logUplinks writes a line for each uplink that came or went.
+func (h *clientHost) logUplinks(found []hostnet.Uplink) {
+	at := func(list []hostnet.Uplink, index int) int {
+		return slices.IndexFunc(list, func(u hostnet.Uplink) bool { return u.Index == index })
+	}
+	for _, u := range found {
+		role := h.cfg.Uplink(u.Name).Role
+		if i := at(h.found, u.Index); i < 0 {
+			h.log.Info("uplink found", "uplink", u.Name, "role", role, "addresses", u.Addresses)
+		} else if !slices.Equal(h.found[i].Addresses, u.Addresses) {
+			h.log.Info("uplink changed", "uplink", u.Name, "role", role, "addresses", u.Addresses)
+		}
+	}
+	for _, u := range h.found {
+		if at(found, u.Index) < 0 {
+			h.log.Info("uplink lost", "uplink", u.Name, "reason", "it is down, gone or without a default route")
+		}
+	}
+}
+
+// configure gives the TUN device what the server said.
+func (h *clientHost) configure(s tunnel.Settings) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.desired.MTU = s.MTU
+	h.desired.Addresses = s.Addresses
+	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, s.Routes)
+	h.desired.Exclude = h.cfg.Tunnel.Exclude
+	return h.manager.Apply(h.desired)
+}
+
+// uplinks returns all uplinks that the host has now.
+func (h *clientHost) uplinks() []hostnet.Uplink {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.found
+}
+
+func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err error) {
+	key, err := loadKey(cfg.PrivateKeyFile)
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := crypto.ClientTLS(key, cfg.ServerPublicKey)
+	if err != nil {
+		return err
+	}
+	b, err := openBase(cfg.Tunnel.Name, filepath.Dir(cfg.Control), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+
+	host := newClientHost(cfg, b.net, log)
+	names := newResolver(cfg.Servers, log)
+	client := tunnel.NewClient(tunnel.ClientConfig{
+		Device: b.device, Dialer: &dialer{b.paths, names}, TLS: tlsConfig, Key: key.Public(),
+		Servers:   func(ctx context.Context) ([]netip.AddrPort, error) { return names.addresses(ctx) },
+		Configure: host.configure, Software: software(), Log: log,
+	})
+	serve, err := serveControl(cfg.Control, func() any { return clientStatus(cfg, client.Status(), host.uplinks()) })
+	if err != nil {
+		return err
+	}
+	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
+	defer log.Info("client stopped")
+	return runAll(ctx, client.Run, serve, func(ctx context.Context) error {
+		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
+		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { client.SetUplinks(host.setUplinks(found)) })
+	})
+}

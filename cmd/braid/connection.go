@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"braid/mptcp"
+	"braid/tunnel"
+)
+
+// carrierMark is the firewall mark of all packets of carriers and of what the
+// client itself asks the internet ("braid" in leetspeak). Rules of package
+// hostnet keep marked packets out of the tunnel.
+const carrierMark = 0xb4a1d
+
+// receiveBufferBytes of a carrier, on both sides. With the kernel's own tuning,
+// unequal paths can stall an MPTCP connection for ever, and an idle one crawls
+// when bulk begins (docs/design.md). It is a bound, not an allocation.
+const receiveBufferBytes = 16 << 20
+
+// congestionControl is that of carriers which bring packets: cubic, not bbr.
+// Most of the packets belong to TCP connections that probe for bandwidth
+// themselves. A bbr around them takes the pauses of their probing for the
+// path's limit and they take its pacing for theirs, until the two have starved
+// each other (docs/benchmarks.md has the figures).
+func congestionControl() string {
+	available, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+	if err == nil && !slices.Contains(strings.Fields(string(available)), "cubic") {
+		return "reno" // every kernel has it
+	}
+	return "cubic"
+}
+
+// dialer makes a client's carriers.
+type dialer struct {
+	pm       *mptcp.PathManager
+	resolver *resolver
+}
+
+// Dial connects over one uplink. The socket is bound to the uplink's address,
+// not to its device: a binding to the device would be inherited by the
+// subflows over other uplinks.
+func (d *dialer) Dial(ctx context.Context, server netip.AddrPort, via tunnel.Uplink) (tunnel.Conn, error) {
+	local, ok := addressFor(via, server.Addr())
+	if !ok {
+		return nil, fmt.Errorf("uplink %s has no address for %v", via.Name, server)
+	}
+	c, err := mptcp.Dial(ctx, server, mptcp.Options{
+		Mark: carrierMark, Local: local, CongestionControl: congestionControl(), ReceiveBufferBytes: receiveBufferBytes, UserspacePathManager: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &clientConn{
+		Conn: c, bond: mptcp.NewBond(c, d.pm), via: via.Name, remotes: d.resolver.siblings(server),
+	}, nil
+}
+
+// addressFor returns the uplink's first address of the family of remote.
+func addressFor(u tunnel.Uplink, remote netip.Addr) (netip.Addr, bool) {
+	for _, a := range u.Addresses {
+		if a.Unmap().Is4() == remote.Unmap().Is4() {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// clientConn is a client's end of a carrier.
+type clientConn struct {
+	*mptcp.Conn
+	bond    *mptcp.Bond
+	via     string           // name of the uplink of the first subflow
+	remotes []netip.AddrPort // other addresses of the same server
+
+	mu      sync.Mutex // guards what follows
+	scratch []mptcp.PathSubflow
+}
+
+// errUplinkGone ends a plain TCP carrier whose uplink is gone: it cannot move.
+var errUplinkGone = errors.New("its uplink is gone, and plain TCP cannot move to another")
+
+// SetUplinks implements tunnel.Conn.
+func (c *clientConn) SetUplinks(list []tunnel.Uplink) error {
+	_, err := c.bond.Sync(c.paths(list))
+	if !errors.Is(err, mptcp.ErrFallback) {
+		return err
+	}
+	for _, u := range list {
+		if u.Name == c.via {
+			return nil
+		}
+	}
+	c.Close()
+	return errUplinkGone
+}
+
+// paths chooses one way to the server for each uplink: from an address of the
+// family of the first subflow, or else to one of the server's other addresses.
+func (c *clientConn) paths(list []tunnel.Uplink) []mptcp.Path {
+	var paths []mptcp.Path
+	for _, u := range list {
+		for _, remote := range append([]netip.AddrPort{c.RemoteAddrPort()}, c.remotes...) {
+			if local, ok := addressFor(u, remote.Addr()); ok {
+				paths = append(paths, mptcp.Path{Name: u.Name, IfIndex: u.Index, Local: local, Remote: remote})
+				break
+			}
+		}
+	}
+	return paths
+}
+
+// AppendSubflows implements tunnel.Conn.
+func (c *clientConn) AppendSubflows(dst []tunnel.Subflow) ([]tunnel.Subflow, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	c.scratch, err = c.bond.AppendSubflows(c.scratch[:0])
+	if errors.Is(err, mptcp.ErrFallback) {
+		return appendPlain(dst, c.Conn, c.via)
+	}
+	for _, s := range c.scratch {
+		t := subflow(s.Local, s.Remote, s.TCP)
+		t.Uplink, t.Backup = s.Path, s.Backup
+		dst = append(dst, t)
+	}
+	return dst, err
+}
+
+// serverConn is a server's end of a carrier.
+type serverConn struct {
+	*mptcp.Conn
+
+	mu      sync.Mutex // guards what follows
+	scratch []mptcp.Subflow
+}
+
+// SetUplinks implements tunnel.Conn; the client decides about subflows.
+func (c *serverConn) SetUplinks([]tunnel.Uplink) error { return nil }
+
+// AppendSubflows implements tunnel.Conn.
+func (c *serverConn) AppendSubflows(dst []tunnel.Subflow) ([]tunnel.Subflow, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	c.scratch, err = c.Conn.AppendSubflows(c.scratch[:0])
+	if errors.Is(err, mptcp.ErrFallback) {
+		return appendPlain(dst, c.Conn, "")
+	}
+	for _, s := range c.scratch {
+		if s.TCP.State.Live() {
+			dst = append(dst, subflow(s.Local, s.Remote, s.TCP))
+		}
+	}
+	return dst, err
+}
+
+// appendPlain appends the one flow of a connection that is plain TCP.
+func appendPlain(dst []tunnel.Subflow, c *mptcp.Conn, via string) ([]tunnel.Subflow, error) {
+	info, err := c.TCPInfo()
+	if err != nil {
+		return dst, err
+	}
+	t := subflow(c.LocalAddrPort(), c.RemoteAddrPort(), info)
+	t.Uplink = via
+	return append(dst, t), nil
+}
+
+func subflow(local, remote netip.AddrPort, t mptcp.TCPInfo) tunnel.Subflow {
+	return tunnel.Subflow{
+		Local: local, Remote: remote, RTT: t.RTT,
+		RxBytes: t.BytesReceived, TxBytes: t.BytesSent - t.BytesRetransmitted,
+		TxSegments: uint64(t.SegmentsSent), Retransmission: uint64(t.TotalRetransSegs),
+	}
+}
+
+// listener takes connections of clients.
+type listener struct{ *mptcp.Listener }
+
+// Accept implements tunnel.Listener.
+func (l listener) Accept() (tunnel.Conn, error) {
+	c, err := l.AcceptConn()
+	if err != nil {
+		return nil, err
+	}
+	return &serverConn{Conn: c}, nil
+}
+
+// listen opens the server's listeners. An address without a host is all of
+// the host's, IPv4 and IPv6.
+func listen(ctx context.Context, addrs []netip.AddrPort) ([]tunnel.Listener, error) {
+	var list []tunnel.Listener
+	for _, a := range addrs {
+		l, err := mptcp.Listen(ctx, a, mptcp.Options{CongestionControl: congestionControl(), ReceiveBufferBytes: receiveBufferBytes})
+		if err != nil {
+			for _, l := range list {
+				l.Close()
+			}
+			return nil, err
+		}
+		list = append(list, listener{l})
+	}
+	return list, nil
+}
+
+var (
+	_ tunnel.Conn     = (*clientConn)(nil)
+	_ tunnel.Conn     = (*serverConn)(nil)
+	_ tunnel.Listener = listener{}
+	_ net.Conn        = (*clientConn)(nil)
+)

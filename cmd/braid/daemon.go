@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"braid/crypto"
+	"braid/hostnet"
+	"braid/mptcp"
+	"braid/tunnel/tun"
+)
+
+// daemonFlags are what server and client have in common on the command line.
+type daemonFlags struct {
+	config   string
+	logLevel string
+}
+
+func (f *daemonFlags) add(c *cobra.Command, defaultConfig string) {
+	c.Flags().StringVarP(&f.config, "config", "c", defaultConfig, "configuration file")
+	c.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// logger logs to w, without the time where the journal adds its own.
+func (f *daemonFlags) logger(cmd *cobra.Command, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, usage(cmd, fmt.Errorf("--log-level %q: want debug, info, warn or error", f.logLevel))
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if os.Getenv("JOURNAL_STREAM") != "" {
+		o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}
+	}
+	return slog.New(slog.NewTextHandler(w, o)), nil
+}
+
+// configError is a fault that lies in what the user wrote or keeps beside it.
+type configError struct{ error }
+
+func (e *configError) Unwrap() error { return e.error }
+
+// loadKey reads the daemon's private key.
+func loadKey(path string) (crypto.PrivateKey, error) {
+	key, err := crypto.LoadKeyFile(path)
+	if err != nil {
+		return key, &configError{err}
+	}
+	return key, nil
+}
+
+// hintedError adds a hint to an error.
+type hintedError struct {
+	err  error
+	hint string
+}
+
+func (e *hintedError) Error() string { return e.err.Error() }
+func (e *hintedError) Unwrap() error { return e.err }
+func (e *hintedError) Hint() string  { return e.hint }
+
+// base is what both daemons stand on. Its parts are closed in reverse.
+type base struct {
+	dir    string // of the control socket
+	log    *slog.Logger
+	host   *hostnet.Kernel
+	net    *hostnet.Manager
+	device *tun.Device
+	paths  *mptcp.PathManager
+}
+
+// openBase checks the host and opens what both daemons need of it. What it has
+// to remember for cleanup goes into dir.
+func openBase(device, dir string, log *slog.Logger) (b *base, err error) {
+	if os.Geteuid() != 0 {
+		return nil, &hintedError{errors.New("not allowed to change the host's network"), "run braid as root"}
+	}
+	if err := checkSupport(log); err != nil {
+		return nil, err
+	}
+	b = &base{dir: dir, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.paths, err = mptcp.OpenPathManager(); err != nil {
+		return b, err
+	}
+	if b.host, err = hostnet.OpenHost(); err != nil {
+		return b, err
+	}
+	b.net = hostnet.New(b.host, hostnet.StatePath(dir, device), log)
+	b.device, err = tun.Create(device)
+	return b, err
+}
+
+// close undoes all that was done to the host.
+func (b *base) close() error {
+	var errs []error
+	if b.device != nil {
+		if err := b.device.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if b.net != nil {
+		errs = append(errs, b.net.Undo())
+	}
+	if b.host != nil {
+		errs = append(errs, b.host.Close())
+	}
+	if b.paths != nil {
+		errs = append(errs, b.paths.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// checkSupport logs what the kernel lacks and fails when it cannot do at all.
+func checkSupport(log *slog.Logger) error {
+	for _, f := range mptcp.Check() {
+		switch f.Severity {
+		case mptcp.Fatal:
+			return &hintedError{errors.New(f.Detail), f.Hint}
+		case mptcp.Degraded:
+			log.Warn("the kernel does not offer everything", "missing", f.Detail, "hint", f.Hint)
+		}
+	}
+	return nil
+}
+
+// runAll runs all parts until ctx ends or one of them fails.
+func runAll(ctx context.Context, parts ...func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range parts {
+		g.Go(func() error { return p(ctx) })
+	}
+	return g.Wait()
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"braid/config"
+)
+
+// lookupTimeout bounds one look at DNS before what is known must do.
+const lookupTimeout = 3 * time.Second
+
+// resolver turns the servers' names into addresses, in the order of the
+// configuration. It asks past the tunnel, and when nobody answers it goes on
+// with the addresses of the last time: while uplinks are failing over, DNS
+// fails too.
+type resolver struct {
+	names  []config.HostPort
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	log    *slog.Logger
+
+	mu    sync.Mutex // guards what follows
+	known [][]netip.AddrPort
+}
+
+func newResolver(names []config.HostPort, log *slog.Logger) *resolver {
+	// Go's own resolver, because only its sockets can be marked.
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := net.Dialer{Control: setMark}
+		return d.DialContext(ctx, network, address)
+	}}
+	return &resolver{
+		names: names, log: log, known: make([][]netip.AddrPort, len(names)),
+		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return r.LookupNetIP(ctx, "ip", host)
+		},
+	}
+}
+
+func setMark(_, _ string, c syscall.RawConn) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, carrierMark)
+	}); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// addresses returns all addresses of all servers. The error is there only
+// when nothing is known of any of them.
+func (r *resolver) addresses(ctx context.Context) ([]netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	found := make([][]netip.AddrPort, len(r.names))
+	errs := make([]error, len(r.names))
+	var wg sync.WaitGroup
+	for i, n := range r.names {
+		wg.Go(func() { found[i], errs[i] = r.resolve(ctx, n) })
+	}
+	wg.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []netip.AddrPort
+	for i := range r.names {
+		if errs[i] == nil {
+			r.known[i] = found[i]
+		} else if len(r.known[i]) > 0 {
+			r.log.Debug("server name not found, using its last addresses", "server", r.names[i].Host, "error", errs[i])
+		}
+		for _, a := range r.known[i] {
+			if !slices.Contains(all, a) {
+				all = append(all, a)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return all, nil
+}
+
+func (r *resolver) resolve(ctx context.Context, n config.HostPort) ([]netip.AddrPort, error) {
+	if a, ok := n.Addr(); ok {
+		return []netip.AddrPort{netip.AddrPortFrom(a, n.Port)}, nil
+	}
+	addrs, err := r.lookup(ctx, n.Host)
+	if err != nil {
+		return nil, fmt.Errorf("find the address of %s: %w", n.Host, err)
+	}
+	var list []netip.AddrPort
+	for _, a := range addrs {
+		list = append(list, netip.AddrPortFrom(a.Unmap(), n.Port))
+	}
+	return list, nil
+}
+
+// siblings returns the other addresses of the server that a belongs to.
+func (r *resolver) siblings(a netip.AddrPort) []netip.AddrPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, list := range r.known {
+		if slices.Contains(list, a) {
+			return slices.DeleteFunc(slices.Clone(list), func(b netip.AddrPort) bool { return a == b })
+		}
+	}
+	return nil
+}

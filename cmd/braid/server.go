@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"braid/config"
+	"braid/crypto"
+	"braid/hostnet"
+	"braid/tunnel"
+)
+
+func newServerCommand() *cobra.Command {
+	var flags daemonFlags
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Run the server",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := flags.logger(cmd, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			cfg, err := config.LoadServer(flags.config)
+			if err != nil {
+				return err
+			}
+			return runServer(cmd.Context(), cfg, log)
+		},
+	}
+	flags.add(c, "/etc/braid/server.toml")
+	return c
+}
+
+// serverPeers are the configured clients as the tunnel knows them: a client's
+// address comes with the length of the tunnel's network, so that its TUN
+// device knows who else is there.
+func serverPeers(cfg *config.Server) []tunnel.Peer {
+	var peers []tunnel.Peer
+	for _, c := range cfg.Clients {
+		p := tunnel.Peer{Name: c.Name, Key: c.PublicKey, Routes: c.Routes}
+		for _, a := range c.Addresses {
+			p.Addresses = append(p.Addresses, cfg.Tunnel.Prefix(a))
+		}
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+// serverDesired is what a server wants of its host.
+func serverDesired(cfg *config.Server) hostnet.Desired {
+	d := hostnet.Desired{
+		Device: cfg.Tunnel.Name, MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, Forwarding: true,
+	}
+	for _, c := range cfg.Clients {
+		d.Routes = append(d.Routes, c.Routes...)
+	}
+	if cfg.Tunnel.NAT {
+		// The networks behind clients too: where they go from here, nobody
+		// knows a way back to them.
+		d.Masquerade = append(d.Masquerade, d.Routes...)
+		for _, a := range cfg.Tunnel.Addresses {
+			d.Masquerade = append(d.Masquerade, a.Masked())
+		}
+	}
+	return d
+}
+
+func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err error) {
+	key, err := loadKey(cfg.PrivateKeyFile)
+	if err != nil {
+		return err
+	}
+	peers := serverPeers(cfg)
+	known := make(map[crypto.PublicKey]bool)
+	for _, p := range peers {
+		known[p.Key] = true
+	}
+	tlsConfig, err := crypto.ServerTLS(key, func(k crypto.PublicKey) error {
+		if !known[k] {
+			return errors.New("no client of the configuration has this key")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	b, err := openBase(cfg.Tunnel.Name, filepath.Dir(cfg.Control), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	restore, err := raiseSubflowLimit(b.paths, limitsPath(b.dir, cfg.Tunnel.Name), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
+	if err := b.net.Apply(serverDesired(cfg)); err != nil {
+		return err
+	}
+	listeners, err := listen(ctx, cfg.Listen)
+	if err != nil {
+		return err
+	}
+	server := tunnel.NewServer(tunnel.ServerConfig{
+		Device: b.device, Listeners: listeners, TLS: tlsConfig, Key: key.Public(), Peers: peers,
+		MTU: cfg.Tunnel.MTU, Software: software(), Log: log,
+	})
+	var addrs []string
+	for _, l := range listeners {
+		addrs = append(addrs, l.Addr().String())
+	}
+	serve, err := serveControl(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status()) })
+	if err != nil {
+		for _, l := range listeners {
+			l.Close()
+		}
+		return err
+	}
+	log.Info("server started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name(),
+		"listen", addrs, "clients", len(peers))
+	defer log.Info("server stopped")
+	return runAll(ctx, server.Run, serve)
+}

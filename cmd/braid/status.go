@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"braid/control"
+)
+
+// runDir is where daemons keep their control sockets and the state of the
+// host's network by default.
+const runDir = "/run/braid"
+
+func newStatusCommand() *cobra.Command {
+	var asJSON bool
+	var socket string
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the running braid does",
+		Long: "status asks the running client or server. Without --control it asks every braid that has its\n" +
+			"control socket in " + runDir + ".",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return showStatus(cmd, socket, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, one line for each daemon")
+	c.Flags().StringVar(&socket, "control", "", "the daemon's control socket")
+	return c
+}
+
+func showStatus(cmd *cobra.Command, socket string, asJSON bool) error {
+	sockets := []string{socket}
+	if socket == "" {
+		sockets, _ = filepath.Glob(runDir + "/*.sock") // the pattern is good
+		if len(sockets) == 0 {
+			sockets = []string{runDir + "/client.sock"} // for its error message
+		}
+	}
+	var errs []error
+	shown := 0
+	for _, s := range sockets {
+		b, err := control.Fetch(cmd.Context(), s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if err := printStatus(cmd, b, asJSON, shown > 0); err != nil {
+			return err
+		}
+		shown++
+	}
+	if shown > 0 && socket == "" {
+		return nil // a socket that a dead daemon left is no news
+	}
+	return errors.Join(errs...)
+}
+
+func printStatus(cmd *cobra.Command, b json.RawMessage, asJSON, another bool) error {
+	out := cmd.OutOrStdout()
+	if asJSON {
+		_, err := out.Write(b)
+		return err
+	}
+	v, err := control.Decode(b)
+	if err != nil {
+		return err
+	}
+	if another {
+		if _, err := out.Write([]byte("\n")); err != nil {
+			return err
+		}
+	}
+	return control.WriteText(out, v)
+}
+
+// serveControl opens the control socket and returns what serves it.
+func serveControl(path string, status func() any) (serve func(context.Context) error, err error) {
+	l, err := control.Listen(path)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return control.Serve(ctx, l, status) }, nil
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Benchmarks in the lab: braid beside raw kernel MPTCP and wireguard-go.
+#
+#   scripts/bench.sh [NAME...]     unshaped, cellA, cellB, cellC; default all
+#
+# The table is printed, and written to build/bench.json as well.
+source "$(dirname "$0")/common.sh"
+
+# wireguard-go is measured as it is published. It is built in a folder of its
+# own and is no dependency of braid.
+readonly wireguard=golang.zx2c4.com/wireguard@v0.0.0-20260522210424-ecfc5a8d5446
+
+need_root
+need_go
+need_kernel
+need_commands nft=nftables ip=iproute2
+build
+GOBIN=$PWD/build/wireguard go install "$wireguard"
+go build -o build/bench ./lab/bench
+exec build/bench -braid build/braid -wireguard build/wireguard/wireguard -json build/bench.json "$@"
