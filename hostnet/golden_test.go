@@ -30,6 +30,7 @@ func fullTunnel() Desired {
 				Default6: true, Gateway6: netip.MustParseAddr("fe80::1")},
 			{Name: "wwan0.5", Index: 3, Addresses: addresses("10.64.1.2"), Default4: true},
 		},
+		Servers: addresses("203.0.113.10"),
 		Sysctls: map[string]string{"net.mptcp.blackhole_timeout": "0"},
 	}
 }
@@ -57,7 +58,9 @@ ip -6 route replace ::/0 via fe80::1 dev dsl onlink table 1000000002 proto 98
 ip -6 route replace fd77::/64 dev braid0 table 98000064 proto 98
 ip -6 route replace ::/0 dev braid0 table 98000000 proto 98
 ip -4 rule add priority 9010 fwmark 0xb1 from 192.0.2.7 lookup 1000000002 protocol 98
+ip -4 rule add priority 9015 from 192.0.2.7 to 203.0.113.10 lookup 1000000002 protocol 98
 ip -4 rule add priority 9010 fwmark 0xb1 from 10.64.1.2 lookup 1000000003 protocol 98
+ip -4 rule add priority 9015 from 10.64.1.2 to 203.0.113.10 lookup 1000000003 protocol 98
 ip -4 rule add priority 9020 fwmark 0xb1 lookup main protocol 98
 ip -4 rule add priority 9046 not fwmark 0xb1 lookup main suppress_prefixlength 24 protocol 98
 ip -4 rule add priority 9047 not fwmark 0xb1 lookup 98000024 protocol 98
@@ -76,6 +79,7 @@ ip -6 rule add priority 9287 not fwmark 0xb1 lookup 98000000 protocol 98`)
 	mustApply(t, m, d)
 	checkLog(t, "uplinks change", h, `
 ip -4 route replace 0.0.0.0/0 via 192.0.2.2 dev dsl onlink table 1000000002 proto 98
+ip -4 rule del priority 9015 from 10.64.1.2 to 203.0.113.10 lookup 1000000003 protocol 98
 ip -4 rule del priority 9010 fwmark 0xb1 from 10.64.1.2 lookup 1000000003 protocol 98
 ip -4 route del 0.0.0.0/0 dev wwan0.5 table 1000000003 proto 98`)
 

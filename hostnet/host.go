@@ -88,6 +88,7 @@ type Rule struct {
 	Mark     uint32     // the packet's mark; 0: any
 	NotMark  bool       // the rule is for packets without Mark
 	From     netip.Addr // source address; invalid: any
+	To       netip.Addr // destination; invalid: any
 	Table    uint32
 	Suppress int // results of at most this prefix length do not count; -1: all count
 }
@@ -173,6 +174,9 @@ func (r Rule) command(remove bool) string {
 	}
 	if r.From.IsValid() {
 		fmt.Fprintf(&b, " from %s", r.From)
+	}
+	if r.To.IsValid() {
+		fmt.Fprintf(&b, " to %s", r.To)
 	}
 	if r.Table == tableMain {
 		b.WriteString(" lookup main")

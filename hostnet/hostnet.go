@@ -21,6 +21,7 @@
 // longer than L?", then the table. By priority, from the instance's first:
 //
 //	+10  fwmark M from ADDRESS lookup UPLINK-TABLE   one per uplink address
+//	+15  from ADDRESS to SERVER lookup UPLINK-TABLE   and server
 //	+20  fwmark M lookup main
 //	+30+2·(bits−L)  not fwmark M lookup main suppress_prefixlength L
 //	+31+2·(bits−L)  not fwmark M lookup TABLE-OF-L
@@ -78,6 +79,7 @@ const (
 	rulesPerSlot = 300
 
 	uplinkRules = 10 // offset of the rules by source address
+	serverRules = 15 // offset of the rules by source address and server
 	mainRule    = 20 // offset of the rule that ends the matter for carriers
 	tunnelRules = 30 // offset of the first pair for the tunnel's routes
 
@@ -112,6 +114,10 @@ type Desired struct {
 	// Mark is the firewall mark of the carriers' sockets, which never enter
 	// the tunnel. 0: there are none (a server).
 	Mark uint32
+	// Servers are the carriers' destinations. What the kernel itself answers
+	// for a carrier that is gone, a reset, has no mark, and shall not enter
+	// the tunnel either.
+	Servers []netip.Addr
 	// Uplinks, as found by Watch; those that are not usable are left out.
 	// They need a Mark.
 	Uplinks []Uplink

@@ -154,6 +154,9 @@ func (k *Kernel) doRule(r Rule, remove bool) error {
 	if r.From.IsValid() {
 		rule.Src = ipNet(netip.PrefixFrom(r.From, r.From.BitLen()))
 	}
+	if r.To.IsValid() {
+		rule.Dst = ipNet(netip.PrefixFrom(r.To, r.To.BitLen()))
+	}
 	if remove {
 		return unless(k.nl.RuleDel(rule), unix.ENOENT)
 	}

@@ -118,6 +118,7 @@ func (k *Kernel) Rules() ([]Rule, error) {
 			}
 			out = append(out, Rule{
 				V6: v6, Priority: r.Priority, Mark: r.Mark, NotMark: r.Invert, From: prefixOf(r.Src).Addr(),
+				To:    prefixOf(r.Dst).Addr(),
 				Table: uint32(r.Table), Suppress: r.SuppressPrefixlen,
 			})
 		}

@@ -70,7 +70,11 @@ func (m *Manager) Apply(d Desired) error {
 		return fmt.Errorf("apply host network: %w", err)
 	}
 	if n := len(m.done) - before; n > 0 {
-		m.log.Info("host network changed", "device", d.Device, "changes", n)
+		what := "host network changed"
+		if d.empty() {
+			what = "host network restored"
+		}
+		m.log.Info(what, "changes", n)
 	}
 	if d.empty() {
 		m.claimed, m.st = false, state{}

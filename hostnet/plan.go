@@ -83,6 +83,11 @@ func (p *plan) planFamily(d Desired, slot int, v6 bool) {
 			}
 			any = true
 			carriers = append(carriers, Rule{V6: v6, Priority: base + uplinkRules, Mark: d.Mark, From: a, Table: table, Suppress: -1})
+			for _, s := range d.Servers {
+				if s.Is6() == v6 {
+					carriers = append(carriers, Rule{V6: v6, Priority: base + serverRules, From: a, To: s, Table: table, Suppress: -1})
+				}
+			}
 		}
 		if any {
 			p.routes = append(p.routes, uplinkRoutes(u, table, v6)...)

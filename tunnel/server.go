@@ -45,6 +45,8 @@ const (
 	handshakesBurst     = 200
 	// complaintsPerSecond bounds the log.
 	complaintsPerSecond = 2
+	// complaintEvery bounds it for each client and foreign source.
+	complaintEvery = time.Minute
 )
 
 // Server serves many clients on one TUN device. Make one with NewServer.
@@ -240,7 +242,8 @@ func (s *Server) inbound(ses *session, payload []byte) error {
 	}
 	src, dst, _ := wire.Addresses(payload[wire.VnetLen:])
 	if !ses.owns(src) {
-		if ses.stats.spoofed.Add(1) == 1 || s.complain.Allow() {
+		ses.stats.spoofed.Add(1)
+		if ses.complain.Allow() {
 			s.Log.Warn("packet from a foreign source dropped", "client", ses.peer.Name, "source", src,
 				"hint", "add the network to the client's routes, or masquerade it on the client")
 		}

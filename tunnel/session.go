@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"braid/crypto"
 	"braid/tunnel/wire"
 )
@@ -32,6 +34,8 @@ type session struct {
 	peer  Peer
 	out   *outbox
 	stats counters
+	// complain paces warnings about foreign sources.
+	complain *rate.Limiter
 
 	mu      sync.Mutex // guards what follows
 	id      wire.SessionID
@@ -43,7 +47,7 @@ type session struct {
 }
 
 func newSession(p Peer) *session {
-	return &session{peer: p, out: newOutbox(outboxLimitBytes)}
+	return &session{peer: p, out: newOutbox(outboxLimitBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1)}
 }
 
 // attach makes car the session's carrier, after the one before has ended. It

@@ -76,12 +76,16 @@ func (h *clientHost) setUplinks(found []hostnet.Uplink) []tunnel.Uplink {
 	}
 	h.logUplinks(found)
 	h.found = found
-	if err := h.manager.Apply(h.desired); err != nil {
-		// The uplinks are used all the same: most carriers still find their
-		// way by the host's own routes.
-		h.log.Error("routes for uplinks not complete", "error", err, "hint", crypto.Hint(err))
-	}
+	h.applyLocked()
 	return usable
+}
+
+// applyLocked applies what is desired. A failure is no reason to stop: most
+// carriers still find their way by the host's own routes.
+func (h *clientHost) applyLocked() {
+	if err := h.manager.Apply(h.desired); err != nil {
+		h.log.Error("host network not as it should be", "error", err, "hint", crypto.Hint(err))
+	}
 }
 
 // logUplinks writes a line for each uplink that came or went.
@@ -115,6 +119,30 @@ func (h *clientHost) configure(s tunnel.Settings) error {
 	return h.manager.Apply(h.desired)
 }
 
+// setServers takes the servers' addresses and returns them.
+func (h *clientHost) setServers(list []netip.AddrPort) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var servers []netip.Addr
+	for _, s := range list {
+		servers = append(servers, s.Addr().Unmap())
+	}
+	slices.SortFunc(servers, netip.Addr.Compare)
+	if servers = slices.Compact(servers); !slices.Equal(servers, h.desired.Servers) {
+		h.desired.Servers = servers
+		h.applyLocked()
+	}
+}
+
+// keep makes again what others have undone, once a minute until ctx ends.
+func (h *clientHost) keep(ctx context.Context) error {
+	return every(ctx, applyEvery, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.applyLocked()
+	})
+}
+
 // uplinks returns all uplinks that the host has now.
 func (h *clientHost) uplinks() []hostnet.Uplink {
 	h.mu.Lock()
@@ -141,7 +169,11 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	names := newResolver(cfg.Servers, log)
 	client := tunnel.NewClient(tunnel.ClientConfig{
 		Device: b.device, Dialer: &dialer{b.paths, names}, TLS: tlsConfig, Key: key.Public(),
-		Servers:   func(ctx context.Context) ([]netip.AddrPort, error) { return names.addresses(ctx) },
+		Servers: func(ctx context.Context) ([]netip.AddrPort, error) {
+			list, err := names.addresses(ctx)
+			host.setServers(list)
+			return list, err
+		},
 		Configure: host.configure, Software: software(), Log: log,
 	})
 	serve, err := serveControl(cfg.Control, func() any { return clientStatus(cfg, client.Status(), host.uplinks()) })
@@ -150,7 +182,7 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, host.keep, func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { client.SetUplinks(host.setUplinks(found)) })
 	})

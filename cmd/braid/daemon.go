@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -137,6 +138,25 @@ func checkSupport(log *slog.Logger) error {
 		}
 	}
 	return nil
+}
+
+// applyEvery is how often the host's network is compared with what it should
+// be: another program may have flushed the firewall, or another braid on this
+// host may have stopped and taken a shared setting back.
+const applyEvery = time.Minute
+
+// every calls f until ctx ends.
+func every(ctx context.Context, d time.Duration, f func()) error {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			f()
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // runAll runs all parts until ctx ends or one of them fails.

@@ -123,5 +123,11 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	log.Info("server started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name(),
 		"listen", addrs, "clients", len(peers))
 	defer log.Info("server stopped")
-	return runAll(ctx, server.Run, serve)
+	return runAll(ctx, server.Run, serve, func(ctx context.Context) error {
+		return every(ctx, applyEvery, func() {
+			if err := b.net.Apply(serverDesired(cfg)); err != nil {
+				log.Error("host network not as it should be", "error", err, "hint", crypto.Hint(err))
+			}
+		})
+	})
 }

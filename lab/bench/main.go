@@ -69,18 +69,19 @@ var suites = []suite{
 func main() {
 	braid := flag.String("braid", "build/braid", "braid's program")
 	wireguard := flag.String("wireguard", "", "wireguard-go's program; without it that contender is left out")
+	congestion := flag.String("congestion", "", "congestion control of the hosts in the lab; the machine's by default")
 	jsonFile := flag.String("json", "", "write the results here, too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, *braid, *wireguard, *jsonFile, flag.Args()); err != nil {
+	if err := bench(ctx, *braid, *wireguard, *congestion, *jsonFile, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop was called
 	}
 }
 
-func bench(ctx context.Context, braid, wireguard, jsonFile string, names []string) error {
+func bench(ctx context.Context, braid, wireguard, congestion, jsonFile string, names []string) error {
 	for _, n := range names {
 		if !slices.ContainsFunc(suites, func(s suite) bool { return s.name == n }) {
 			return fmt.Errorf("there is no benchmark %s: want unshaped, cellA, cellB or cellC", n)
@@ -90,7 +91,7 @@ func bench(ctx context.Context, braid, wireguard, jsonFile string, names []strin
 	if wireguard != "" {
 		contenders = append(contenders, &wireguardTunnel{program: wireguard})
 	}
-	r := newReport()
+	r := newReport(congestion)
 	var errs []error
 	for _, s := range suites {
 		if len(names) > 0 && !slices.Contains(names, s.name) {

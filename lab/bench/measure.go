@@ -56,6 +56,11 @@ func measureAll(ctx context.Context, s suite, c contender, r *report) (err error
 	if err != nil {
 		return err
 	}
+	for _, h := range []*lab.Host{n.Client, n.Server} {
+		if err := h.SetCongestionControl(r.Default); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp("", "braid-bench-")
 	if err != nil {
 		return err

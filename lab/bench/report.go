@@ -14,11 +14,11 @@ type report struct {
 	When    string   `json:"when"`
 	Kernel  string   `json:"kernel"`
 	CPUs    int      `json:"cpus"`
-	Default string   `json:"default_congestion_control"`
+	Default string   `json:"congestion_control"` // of the load's connections
 	Results []result `json:"results"`
 }
 
-func newReport() *report {
+func newReport(congestion string) *report {
 	read := func(path string) string {
 		b, _ := os.ReadFile(path)
 		return strings.TrimSpace(string(b))
@@ -26,6 +26,9 @@ func newReport() *report {
 	r := &report{
 		When: time.Now().UTC().Format(time.RFC3339), Kernel: read("/proc/sys/kernel/osrelease"), CPUs: runtime.NumCPU(),
 		Default: read("/proc/sys/net/ipv4/tcp_congestion_control"),
+	}
+	if congestion != "" {
+		r.Default = congestion
 	}
 	fmt.Printf("Linux %s, %d processors, congestion control %s\n", r.Kernel, r.CPUs, r.Default)
 	return r

@@ -141,10 +141,10 @@ func (d *Device) ReadBatch(buf []byte, headroom int, sizes []int) (int, error) {
 	if r.n > 0 {
 		return r.n, nil
 	}
-	if err == nil {
-		err = r.err
+	if err != nil {
+		return 0, os.ErrClosed // the poller has no other reason, and no exported error
 	}
-	return 0, err
+	return 0, r.err
 }
 
 // fill reads until nothing is left; false asks the poller to wait.
