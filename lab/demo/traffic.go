@@ -24,7 +24,6 @@ import (
 type download struct {
 	meter *probe.Meter
 	hash  hash.Hash
-	bytes int64
 	done  chan struct{} // closed when curl has ended
 	err   error         // of curl, set before
 }

@@ -202,7 +202,7 @@ func difference(was, now string) string {
 	return b.String()
 }
 
-// cellA is facts' first cell: two uplinks that a household may have.
+// cellA is two uplinks that a household may have, DSL and LTE.
 func cellA() topology.Config { return topology.CellA() }
 
 // fast is two uplinks without limits, for what is not about rates.
