@@ -130,10 +130,13 @@ func (b *base) close() error {
 // checkSupport logs what the kernel lacks and fails when it cannot do at all.
 func checkSupport(log *slog.Logger) error {
 	for _, f := range mptcp.Check() {
-		switch f.Severity {
-		case mptcp.Fatal:
+		switch {
+		case f.Severity == mptcp.Fatal:
 			return &hintedError{errors.New(f.Detail), f.Hint}
-		case mptcp.Degraded:
+		case f.Name == "blackhole-timeout", f.Name == "bbr":
+			// The first the client sets itself and the server does not
+			// need; the second no carrier of packets uses.
+		case f.Severity == mptcp.Degraded:
 			log.Warn("the kernel does not offer everything", "missing", f.Detail, "hint", f.Hint)
 		}
 	}

@@ -19,7 +19,10 @@ import (
 )
 
 // binary is the program under test.
-var binary string
+var (
+	binary     string
+	buildFlags []string
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -34,7 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "braid")
-		if out, err := exec.Command("go", "build", "-o", binary, "braid/cmd/braid").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", binary, "braid/cmd/braid")...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build braid: %v\n%s", err, out)
 			return 1
 		}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"braid/config"
+	"braid/control"
+	"braid/hostnet"
+	"braid/tunnel"
+	"braid/tunnel/wire"
+)
+
+var equatePrefixes = cmpopts.EquateComparable(netip.Prefix{})
+
+func TestClientStatusOfUplinks(t *testing.T) {
+	cfg := &config.Client{
+		Tunnel:  config.ClientTunnel{Name: "braid0"},
+		Uplinks: []config.UplinkRule{{Interface: "lo*", Role: config.RoleNever}, {Interface: "*", Role: config.RoleBond}},
+	}
+	address := []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	found := []hostnet.Uplink{
+		{Name: "dsl", Addresses: address}, {Name: "lte", Addresses: address}, {Name: "lora", Addresses: address}, {Name: "usb"},
+	}
+	s := tunnel.ClientStatus{
+		Session: wire.SessionID{1}, Connected: true, MPTCP: true, Server: netip.MustParseAddrPort("192.0.2.1:443"),
+		RTT: 31500 * time.Microsecond,
+		Usage: []tunnel.UplinkUsage{
+			{Uplink: "dsl", Subflows: 1, RTT: 30 * time.Millisecond, RxBytes: 1000, RxBps: 8e6},
+			{Uplink: "wifi", RxBytes: 77},
+		},
+	}
+	want := []control.Uplink{
+		{Interface: "dsl", Role: "bond", State: "up", RTTms: 30, RxBytes: 1000, RxBps: 8e6, MPTCP: true, Subflows: 1},
+		{Interface: "lte", Role: "bond", State: "probing", Reason: "its subflow is not there yet"},
+		{Interface: "lora", Role: "never", State: "off", Reason: "its role is never"},
+		{Interface: "usb", Role: "bond", State: "dead", Reason: "it has no usable address"},
+		{Interface: "wifi", Role: "bond", State: "dead", Reason: "it is down, gone or without a default route", RxBytes: 77},
+	}
+	got := clientStatus(cfg, s, found)
+	if d := cmp.Diff(want, got.Uplinks); d != "" {
+		t.Error(d)
+	}
+	if got.Role != "client" || got.Session.State != "up" || got.Session.RTTms != 31.5 || !got.Session.MPTCP || got.Carriers.Bond != 1 {
+		t.Errorf("session %+v, carriers %+v", got.Session, got.Carriers)
+	}
+
+	s.Connected, s.LastError, s.Usage = false, errors.New("connection refused"), nil
+	got = clientStatus(cfg, s, found[:1])
+	if got.Session.State != "down" || got.Session.Reason != "connection refused" || got.Session.MPTCP || got.Carriers.Bond != 0 {
+		t.Errorf("session %+v", got.Session)
+	}
+	if u := got.Uplinks[0]; u.State != "probing" || u.Reason != "no connection to the server" {
+		t.Errorf("uplink %+v", u)
+	}
+}
+
+func TestServerStatus(t *testing.T) {
+	cfg := &config.Server{Tunnel: config.ServerTunnel{Name: "braid0"}}
+	since := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
+	address := []netip.Prefix{netip.MustParsePrefix("10.77.0.2/24")}
+	got := serverStatus(cfg, []string{"[::]:443"}, tunnel.ServerStatus{Rejected: 3, Peers: []tunnel.PeerStatus{
+		{Peer: tunnel.Peer{Name: "home", Addresses: address}, Connected: true, MPTCP: true, Since: since, Remote: "198.51.100.1:5",
+			Usage: []tunnel.UplinkUsage{{Uplink: "198.51.100.1", Subflows: 1}, {Uplink: "203.0.113.1"}}, Counters: tunnel.Counters{Spoofed: 2}},
+		{Peer: tunnel.Peer{Name: "laptop"}},
+	}})
+	key := "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	want := []control.Peer{
+		{Name: "home", PublicKey: key, State: "up", Remote: "198.51.100.1:5", MPTCP: true, Since: "2026-11-21T10:00:00Z", Addresses: address,
+			Uplinks: []control.Uplink{
+				{Interface: "198.51.100.1", State: "up", MPTCP: true, Subflows: 1}, {Interface: "203.0.113.1", State: "dead"},
+			}, Packets: control.Packets{Spoofed: 2}},
+		{Name: "laptop", PublicKey: key, State: "down", Uplinks: []control.Uplink{}},
+	}
+	if d := cmp.Diff(want, got.Clients, equatePrefixes); d != "" {
+		t.Error(d)
+	}
+	if got.Rejected != 3 || got.Role != "server" || got.Device != "braid0" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestServerDesired(t *testing.T) {
+	lan := netip.MustParsePrefix("192.168.10.0/24")
+	cfg := &config.Server{
+		Tunnel: config.ServerTunnel{
+			Name: "braid0", MTU: 1500, NAT: true,
+			Addresses: []netip.Prefix{netip.MustParsePrefix("10.77.0.1/24"), netip.MustParsePrefix("fd77::1/64")},
+		},
+		Clients: []config.ServerClient{{Routes: []netip.Prefix{lan}}, {}},
+	}
+	d := serverDesired(cfg)
+	want := []netip.Prefix{lan, netip.MustParsePrefix("10.77.0.0/24"), netip.MustParsePrefix("fd77::/64")}
+	if diff := cmp.Diff(want, d.Masquerade, equatePrefixes); diff != "" {
+		t.Error(diff)
+	}
+	if !d.Forwarding || len(d.Routes) != 1 || d.MTU != 1500 || d.Mark != 0 {
+		t.Errorf("%+v", d)
+	}
+	cfg.Tunnel.NAT = false
+	if d := serverDesired(cfg); len(d.Masquerade) != 0 {
+		t.Errorf("masquerades %v without nat", d.Masquerade)
+	}
+}
+
+func TestPathsFollowTheFamily(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8::1")
+	both := tunnel.Uplink{Name: "both", Index: 2, Addresses: []netip.Addr{v4, v6}}
+	if a, ok := addressFor(both, netip.MustParseAddr("2001:db8:9::9")); !ok || a != v6 {
+		t.Errorf("address %v, %v", a, ok)
+	}
+	if a, ok := addressFor(both, netip.MustParseAddr("::ffff:192.0.2.1")); !ok || a != v4 {
+		t.Errorf("address %v, %v", a, ok)
+	}
+	only4 := tunnel.Uplink{Name: "only4", Addresses: []netip.Addr{v4}}
+	if a, ok := addressFor(only4, v6); ok {
+		t.Errorf("address %v for another family", a)
+	}
+}
