@@ -18,24 +18,7 @@ import (
 )
 
 func newClientCommand() *cobra.Command {
-	var flags daemonFlags
-	c := &cobra.Command{
-		Use:   "client",
-		Short: "Run the client",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := flags.logger(cmd, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			cfg, err := config.LoadClient(flags.config)
-			if err != nil {
-				return err
-			}
-			return runClient(cmd.Context(), cfg, log)
-		},
-	}
-	flags.add(c, "/etc/braid/client.toml")
-	return c
+	return newDaemonCommand("client", "Run the client", config.LoadClient, runClient)
 }
 
 // clientHost keeps the host's network as the client wants it. Two parties

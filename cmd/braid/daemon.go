@@ -24,9 +24,24 @@ type daemonFlags struct {
 	logLevel string
 }
 
-func (f *daemonFlags) add(c *cobra.Command, defaultConfig string) {
-	c.Flags().StringVarP(&f.config, "config", "c", defaultConfig, "configuration file")
+// newDaemonCommand makes the command of a daemon that is run with the
+// configuration that load reads.
+func newDaemonCommand[T any](use, short string, load func(path string) (T, error), run func(context.Context, T, *slog.Logger) error) *cobra.Command {
+	var f daemonFlags
+	c := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, _ []string) error {
+		log, err := f.logger(cmd, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		cfg, err := load(f.config)
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), cfg, log)
+	}}
+	c.Flags().StringVarP(&f.config, "config", "c", "/etc/braid/"+use+".toml", "configuration file")
 	c.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return c
 }
 
 // logger logs to w, without the time where the journal adds its own.

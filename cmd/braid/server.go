@@ -15,24 +15,7 @@ import (
 )
 
 func newServerCommand() *cobra.Command {
-	var flags daemonFlags
-	c := &cobra.Command{
-		Use:   "server",
-		Short: "Run the server",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := flags.logger(cmd, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			cfg, err := config.LoadServer(flags.config)
-			if err != nil {
-				return err
-			}
-			return runServer(cmd.Context(), cfg, log)
-		},
-	}
-	flags.add(c, "/etc/braid/server.toml")
-	return c
+	return newDaemonCommand("server", "Run the server", config.LoadServer, runServer)
 }
 
 // serverPeers are the configured clients as the tunnel knows them: a client's
