@@ -1,0 +1,159 @@
+package stream
+
+import (
+	"fmt"
+	"sync"
+)
+
+// blockBytes is the unit in which a Buffer grows and shrinks: what a socket
+// hands over at once, and small enough that an idle stream costs one block at
+// most.
+const blockBytes = 64 << 10
+
+type block [blockBytes]byte
+
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
+// Buffer holds the bytes of a stream from the first that the peer has not
+// acknowledged to the last that was read, by their offset in the stream. It
+// is queue and retransmission store in one, so that a byte is copied once:
+// from the socket into it.
+//
+//	acked          sent                end
+//	  ├── under way ─┼── not yet sent ──┤
+//	  └ block ┘ └ block ┘ └ block ┘ └ block ┘
+//
+// It is not safe for concurrent use. Slices that it returns hold until their
+// bytes are acknowledged, so a carrier may write them without the lock of
+// whoever guards the buffer, provided that Advance comes before the write: the
+// peer's acknowledgement can be there before the write has returned.
+type Buffer struct {
+	limit  int // bytes that may be held
+	blocks []*block
+	start  uint64 // offset of the first byte of blocks[0]
+	acked  uint64
+	sent   uint64
+	end    uint64
+}
+
+// NewBuffer makes an empty buffer for at most limit bytes. It holds no memory
+// until the first Space.
+func NewBuffer(limit int) *Buffer { return &Buffer{limit: limit} }
+
+// Acked is the offset before which the peer has everything.
+func (b *Buffer) Acked() uint64 { return b.acked }
+
+// Sent is the offset of the next byte to send.
+func (b *Buffer) Sent() uint64 { return b.sent }
+
+// End is the offset behind the last byte.
+func (b *Buffer) End() uint64 { return b.end }
+
+// Held is the number of bytes that are not acknowledged.
+func (b *Buffer) Held() int { return int(b.end - b.acked) }
+
+// Space returns room for more bytes behind the last, to be read into and then
+// committed. It is empty when the limit is reached.
+func (b *Buffer) Space() []byte {
+	room := b.limit - b.Held()
+	if room <= 0 {
+		return nil
+	}
+	at := int(b.end - b.start)
+	if at == len(b.blocks)*blockBytes {
+		b.blocks = append(b.blocks, blocks.Get().(*block))
+	}
+	p := b.blocks[at/blockBytes][at%blockBytes:]
+	return p[:min(len(p), room)]
+}
+
+// Commit says that n bytes were written to the front of Space.
+func (b *Buffer) Commit(n int) {
+	if room := len(b.blocks)*blockBytes - int(b.end-b.start); n < 0 || n > room {
+		panic(fmt.Sprintf("stream: commit of %d bytes into %d", n, room)) // a bug of ours, whatever a peer does
+	}
+	b.end += uint64(n)
+	if n == 0 && b.acked == b.end {
+		b.release() // nothing came: give back what Space took
+	}
+}
+
+// Unsent returns bytes to send, as many as lie together, at most limit of them.
+func (b *Buffer) Unsent(limit int) []byte {
+	if b.sent == b.end {
+		return nil
+	}
+	at := int(b.sent - b.start)
+	p := b.blocks[at/blockBytes][at%blockBytes:]
+	return p[:min(uint64(len(p)), uint64(limit), b.end-b.sent)]
+}
+
+// Advance says that n bytes of Unsent are about to be sent.
+func (b *Buffer) Advance(n int) {
+	if n < 0 || uint64(n) > b.end-b.sent {
+		panic(fmt.Sprintf("stream: %d bytes sent of %d", n, b.end-b.sent))
+	}
+	b.sent += uint64(n)
+}
+
+// Ack takes the peer's word that it has everything before offset, and frees
+// it. It reports false, and changes nothing, when that cannot be: the peer
+// takes back what it had, or has what was never sent.
+func (b *Buffer) Ack(offset uint64) bool {
+	if offset < b.acked || offset > b.sent {
+		return false
+	}
+	b.acked = offset
+	b.release()
+	return true
+}
+
+// Rewind makes everything from the peer's offset on unsent again, for another
+// carrier. It reports false as Ack does.
+func (b *Buffer) Rewind(offset uint64) bool {
+	if offset < b.acked || offset > b.sent {
+		return false
+	}
+	b.acked, b.sent = offset, offset
+	b.release()
+	return true
+}
+
+// skip moves an empty buffer on by n bytes that never were in it.
+func (b *Buffer) skip(n int) {
+	if b.Held() > 0 {
+		panic("stream: bytes skipped while others wait")
+	}
+	b.end += uint64(n)
+	b.sent, b.acked = b.end, b.end
+	b.release()
+	b.start = b.end
+}
+
+// release gives back the blocks before the first byte that is held, and the
+// last one too when nothing is.
+func (b *Buffer) release() {
+	n := int(b.acked-b.start) / blockBytes
+	if b.acked == b.end {
+		n = len(b.blocks)
+	}
+	if n == 0 {
+		return
+	}
+	for _, blk := range b.blocks[:n] {
+		blocks.Put(blk)
+	}
+	// Moved down, so that the slice keeps its room and nothing allocates.
+	kept := copy(b.blocks, b.blocks[n:])
+	clear(b.blocks[kept:])
+	b.blocks = b.blocks[:kept]
+	if b.start += uint64(n) * blockBytes; kept == 0 {
+		b.start = b.end
+	}
+}
+
+// Close gives back all memory. The buffer must not be used any more.
+func (b *Buffer) Close() {
+	b.acked, b.sent = b.end, b.end
+	b.release()
+}
