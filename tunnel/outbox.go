@@ -6,11 +6,12 @@ import (
 	"braid/tunnel/wire"
 )
 
-// outboxLimitBytes bounds what waits in front of a session's carrier. One
-// MiB is what 80 Mb/s deliver in 100 ms: with less, a bond of unequal links
-// starves while its slow link's packets are under way; with more, every
-// packet waits longer than any real-time program accepts.
-const outboxLimitBytes = 1 << 20
+// outboxLimitBytes bounds what waits in front of a session's carrier. Half a
+// MiB is what 80 Mb/s deliver in 50 ms, and a bond of unequal links needs about
+// that to keep its slow link busy; half of it costs four flows on DSL and LTE a
+// seventh of their rate, twice of it adds half to what a packet waits
+// (docs/benchmarks.md).
+const outboxLimitBytes = 512 << 10
 
 // outbox is the queue of a session's outbound frames: the TUN's reader puts
 // frames in, a carrier's writer takes all of them at once. It outlives
