@@ -77,11 +77,14 @@ func (s *secured) greet(hello wire.Hello, own crypto.PublicKey) (*carrier, wire.
 func (s *secured) tryGreet(hello wire.Hello) (*carrier, wire.Welcome, error) {
 	s.conn.SetDeadline(time.Now().Add(handshakeTimeout))
 	hello.Flags = flags(s.conn)
-	if _, err := s.tls.Write(hello.Append(nil)); err != nil {
-		return nil, wire.Welcome{}, err
-	}
+	_, writeErr := s.tls.Write(hello.Append(nil))
 	in := newFrameReader(s.tls)
+	// A server that refuses our key has said so and hung up by now: then the
+	// write fails, and the reason is still to be read.
 	typ, payload, err := expect(in, wire.TypeWelcome, wire.TypeRefuse)
+	if writeErr != nil && (err == nil || errors.Is(err, io.EOF)) {
+		err = writeErr
+	}
 	if err != nil {
 		return nil, wire.Welcome{}, err
 	}

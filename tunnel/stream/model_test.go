@@ -241,9 +241,9 @@ func (m *model) run(steps int) error {
 }
 
 func TestStreamSurvivesItsCarriers(t *testing.T) {
-	runs := uint64(300)
+	runs := uint64(60)
 	if testing.Short() {
-		runs = 30
+		runs = 10
 	}
 	deaths, carriers := 0, 0
 	for seed := range runs {

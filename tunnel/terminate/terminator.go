@@ -1,0 +1,304 @@
+// Package terminate ends inner TCP connections in this host's own kernel.
+//
+// A program's connection to D, read from the TUN, becomes by rewriting one
+// from a fake peer F to a listener on this host, and is written back into the
+// TUN; the answers are made to come from D in the same way. So the kernel's
+// TCP serves both ends, and braid has the connection as an ordinary socket.
+// The way of a packet:
+//
+//	1 application  A:p → D:q   routed into the TUN, read by the one reader
+//	2 Packet       F:f → L:l   rewritten in place, written into the TUN
+//	3 listener                 the kernel takes it as input, L is its own
+//	4 listener     L:l → F:f   routed into the TUN: F is in its range
+//	5 Packet       D:q → A:p   rewritten in place, written into the TUN
+//	6 application              or the host behind this one, by forwarding
+//
+// L is the TUN's own address and F an address of its range that nobody has; f
+// is the connection's own. Super-packets stay whole, and partial checksums
+// partial.
+//
+// The first packet, the SYN, is held until the owner has connected to D by
+// his own means, so that D's refusal or silence reaches the application.
+//
+// ICMP is not translated. The kernel's own errors toward F end here; "packet
+// too big" from a host behind this one about a packet of step 6 is carried to
+// D like any other packet, so the listener's socket goes by the segment size
+// that the application's SYN named.
+package terminate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"braid/tunnel/wire"
+)
+
+// Config is what a Terminator needs. One family may be left out: packets of
+// it are then not captured.
+type Config struct {
+	// Local4 and Local6 are the TUN device's own addresses.
+	Local4, Local6 netip.Addr
+	// Fakes4 and Fakes6 are addresses that nobody has and that are routed
+	// into the TUN. Each is good for 64512 connections in a minute and a
+	// half: a port that was used stays reserved for so long.
+	Fakes4, Fakes6 []netip.Addr
+	// Device, if set, is the TUN's name; the listeners then take nothing
+	// from elsewhere.
+	Device string
+
+	// Write gives a packet with its virtio-net header to the TUN. It is
+	// called by several goroutines.
+	Write func(packet []byte) error
+	// Accept is called by Packet for each new connection, and must not
+	// block. The owner then calls one method of the Pending.
+	Accept func(*Pending)
+	// Capture, if set, says which connections are ended here. It is asked
+	// for packets of unknown connections only, with a lock held: it must be
+	// quick and call nothing of the Terminator's. The answer must not change
+	// while a connection lasts.
+	Capture func(source, destination netip.AddrPort) bool
+
+	// Bounds of connections that are not yet open, per address of an
+	// application and in all, and of connections. 0 means the default.
+	MaxPendingPerSource, MaxPending, MaxConnections int
+}
+
+const (
+	// A browser has some hundreds of connections in the making, a
+	// file-sharing program with dead peers more. Each costs its SYN and a
+	// goroutine of the owner's.
+	defaultPendingPerSource = 1024
+	defaultPending          = 4096
+	// A connection costs the kernel two sockets' memory, some 10 KB at rest.
+	defaultConnections = 1 << 16
+
+	// answerTimeout is how long this host may take for its SYN+ACK. It is a
+	// matter of microseconds, if no firewall drops the SYN.
+	answerTimeout = 2 * time.Second
+	// handshakeTimeout is how long the application may take to answer that.
+	handshakeTimeout = 30 * time.Second
+
+	// sweepInterval keeps a walk over 65536 connections, some milliseconds
+	// with the lock held, rare.
+	sweepInterval = 5 * time.Second
+)
+
+// Stats counts since the start; Connections, Pending and Carried are now.
+type Stats struct {
+	Connections int // held, being opened or open
+	Pending     int // of them held or being opened
+	Carried     int // left alone: opened by the other end, as packets
+
+	Offered, Accepted uint64
+	Failed            uint64 // let through, but not accepted
+	Resets            uint64 // answers to packets of unknown connections
+
+	DroppedLimit     uint64 // a bound is reached
+	DroppedRepeats   uint64 // SYNs, held already or to be met with silence
+	DroppedMalformed uint64
+	DroppedStray     uint64 // resets and others that belong to nothing
+	DroppedFake      uint64 // to a fake address, and no answer of a listener
+	WriteErrors      uint64 // the TUN did not take a packet
+	NoPorts          uint64 // no fake port was free
+	AcceptErrors     uint64 // such as too many open files
+	Intruders        uint64 // connections to a listener, closed at once
+}
+
+// Terminator ends connections. Packet belongs to one goroutine; all else may
+// be called by any.
+type Terminator struct {
+	write         func([]byte) error
+	offer         func(*Pending)
+	listeners     []*net.TCPListener
+	answerTimeout time.Duration
+
+	mu    sync.Mutex // guards table, its entries, and what Pending says
+	table *table     // families and limits do not change, save in stop
+}
+
+// New opens the listeners, on ports that the kernel chooses. Run must follow.
+func New(c Config) (*Terminator, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	t := &Terminator{write: c.Write, offer: c.Accept, answerTimeout: answerTimeout, table: newTable()}
+	t.table.capture = c.Capture
+	t.table.limits = limits{
+		pending:          orDefault(c.MaxPending, defaultPending),
+		pendingPerSource: orDefault(c.MaxPendingPerSource, defaultPendingPerSource),
+		connections:      orDefault(c.MaxConnections, defaultConnections),
+	}
+	for i, local := range []netip.Addr{c.Local4, c.Local6} {
+		if !local.IsValid() {
+			continue
+		}
+		l, err := listen(local, c.Device)
+		if err != nil {
+			t.closeListeners()
+			return nil, fmt.Errorf("listen on the tunnel's address: %w", err)
+		}
+		t.listeners = append(t.listeners, l)
+		port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+		t.table.families[i] = newFamily(local, port, [][]netip.Addr{c.Fakes4, c.Fakes6}[i])
+	}
+	return t, nil
+}
+
+func orDefault(n, d int) int {
+	if n == 0 {
+		return d
+	}
+	return n
+}
+
+func (c *Config) check() error {
+	if c.Write == nil || c.Accept == nil {
+		return errors.New("terminate: Config without Write or Accept")
+	}
+	if !c.Local4.IsValid() && !c.Local6.IsValid() {
+		return errors.New("terminate: Config without a local address")
+	}
+	for _, f := range []struct {
+		local netip.Addr
+		fakes []netip.Addr
+		v4    bool
+	}{{c.Local4, c.Fakes4, true}, {c.Local6, c.Fakes6, false}} {
+		if !f.local.IsValid() {
+			continue
+		}
+		if f.local.Is4() != f.v4 || f.local.Is4In6() || len(f.fakes) == 0 {
+			return fmt.Errorf("terminate: local address %v of the wrong family or without fake addresses", f.local)
+		}
+		for _, a := range f.fakes {
+			if a.BitLen() != f.local.BitLen() || a.Is4In6() || a == f.local || !ordinary(a) {
+				return fmt.Errorf("terminate: fake address %v does not go with local address %v", a, f.local)
+			}
+		}
+	}
+	return nil
+}
+
+// Packet takes a virtio-net header and IP packet that was read from the TUN.
+// True means that it is done with: rewritten and written back, answered, or
+// dropped. False means that it is not TCP or not captured, and unchanged but
+// for a super-packet's header length, which is then right. It does not
+// allocate for packets of known connections.
+func (t *Terminator) Packet(payload []byte, now time.Time) bool {
+	var s segment
+	switch parse(payload, &s) {
+	case notTCP:
+		return t.otherwise(payload)
+	case malformed:
+		t.count(&t.table.stats.DroppedMalformed)
+		return true
+	}
+	t.mu.Lock()
+	v, e := t.table.packet(payload, &s, now)
+	var p *Pending
+	if v == offer {
+		p = &Pending{
+			Source: s.source(), Destination: s.destination(),
+			t: t, e: e, done: make(chan struct{}), syn: append([]byte(nil), payload...),
+		}
+		e.pending = p
+	}
+	t.mu.Unlock()
+	switch v {
+	case carry:
+		return false
+	case forward:
+		t.inject(payload)
+	case refuse:
+		t.inject(reset(&s))
+	case offer:
+		t.offer(p)
+	}
+	return true
+}
+
+// otherwise drops what is not TCP but to a fake address: the kernel's ICMP
+// errors about packets that Packet wrote, or somebody's pings.
+func (t *Terminator) otherwise(payload []byte) bool {
+	if len(payload) < wire.VnetLen {
+		return false
+	}
+	_, dst, ok := wire.Addresses(payload[wire.VnetLen:])
+	if !ok || !t.table.isFake(dst.As16()) {
+		return false
+	}
+	t.count(&t.table.stats.DroppedFake)
+	return true
+}
+
+func (t *Terminator) inject(packet []byte) {
+	if t.write(packet) != nil {
+		t.count(&t.table.stats.WriteErrors)
+	}
+}
+
+func (t *Terminator) count(c *uint64) {
+	t.mu.Lock()
+	*c++
+	t.mu.Unlock()
+}
+
+// Stats returns the counters.
+func (t *Terminator) Stats() Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.table.stats
+}
+
+// Run accepts connections and forgets dead ones until ctx ends, or a listener
+// fails. It closes the listeners; no connection is offered afterwards. Those
+// that were accepted live on, as long as Packet is called.
+func (t *Terminator) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, l := range t.listeners {
+		wg.Go(func() { cancel(t.acceptLoop(ctx, l)) })
+	}
+	wg.Go(func() { t.sweepLoop(ctx) })
+	<-ctx.Done()
+	t.stop()
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// stop ends what is pending, and lets nothing new in.
+func (t *Terminator) stop() {
+	t.closeListeners()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.table.limits = limits{}
+	for _, e := range t.table.flows {
+		t.table.end(e, net.ErrClosed)
+	}
+}
+
+func (t *Terminator) closeListeners() {
+	for _, l := range t.listeners {
+		l.Close()
+	}
+}
+
+func (t *Terminator) sweepLoop(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			t.mu.Lock()
+			t.table.sweep(now)
+			t.mu.Unlock()
+		}
+	}
+}
