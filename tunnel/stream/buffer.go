@@ -30,6 +30,7 @@ var blocks = sync.Pool{New: func() any { return new(block) }}
 type Buffer struct {
 	limit  int // bytes that may be held
 	blocks []*block
+	lent   bool   // Space was called and Commit not yet: the last block stays
 	start  uint64 // offset of the first byte of blocks[0]
 	acked  uint64
 	sent   uint64
@@ -53,7 +54,8 @@ func (b *Buffer) End() uint64 { return b.end }
 func (b *Buffer) Held() int { return int(b.end - b.acked) }
 
 // Space returns room for more bytes behind the last, to be read into and then
-// committed. It is empty when the limit is reached.
+// committed; until then it stays, whatever is acknowledged meanwhile. It is
+// empty when the limit is reached.
 func (b *Buffer) Space() []byte {
 	room := b.limit - b.Held()
 	if room <= 0 {
@@ -63,6 +65,7 @@ func (b *Buffer) Space() []byte {
 	if at == len(b.blocks)*blockBytes {
 		b.blocks = append(b.blocks, blocks.Get().(*block))
 	}
+	b.lent = true
 	p := b.blocks[at/blockBytes][at%blockBytes:]
 	return p[:min(len(p), room)]
 }
@@ -72,8 +75,9 @@ func (b *Buffer) Commit(n int) {
 	if room := len(b.blocks)*blockBytes - int(b.end-b.start); n < 0 || n > room {
 		panic(fmt.Sprintf("stream: commit of %d bytes into %d", n, room)) // a bug of ours, whatever a peer does
 	}
+	b.lent = false
 	b.end += uint64(n)
-	if n == 0 && b.acked == b.end {
+	if b.acked == b.end {
 		b.release() // nothing came: give back what Space took
 	}
 }
@@ -131,10 +135,10 @@ func (b *Buffer) skip(n int) {
 }
 
 // release gives back the blocks before the first byte that is held, and the
-// last one too when nothing is.
+// last one too when nothing is and none of it is lent.
 func (b *Buffer) release() {
 	n := int(b.acked-b.start) / blockBytes
-	if b.acked == b.end {
+	if b.acked == b.end && !b.lent {
 		n = len(b.blocks)
 	}
 	if n == 0 {
@@ -154,6 +158,6 @@ func (b *Buffer) release() {
 
 // Close gives back all memory. The buffer must not be used any more.
 func (b *Buffer) Close() {
-	b.acked, b.sent = b.end, b.end
+	b.acked, b.sent, b.lent = b.end, b.end, false
 	b.release()
 }

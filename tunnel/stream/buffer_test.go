@@ -54,6 +54,30 @@ func TestBufferHoldsNothingWhenIdle(t *testing.T) {
 	}
 }
 
+// Space is read into without a lock; an acknowledgement that comes meanwhile
+// must not take it away.
+func TestBufferKeepsSpaceUntilCommit(t *testing.T) {
+	b := NewBuffer(1 << 20)
+	for _, held := range []int{1000, blockBytes, 0} {
+		fill(b, make([]byte, held))
+		b.Advance(len(b.Unsent(blockBytes)))
+		space := b.Space()
+		if !b.Ack(b.Sent()) {
+			t.Fatal("acknowledgement refused")
+		}
+		n := copy(space, "hello")
+		b.Commit(n)
+		if got := b.Unsent(blockBytes); string(got) != "hello" {
+			t.Fatalf("after %d bytes: %q", held, got)
+		}
+		b.Advance(n)
+		b.Ack(b.Sent())
+		if len(b.blocks) != 0 {
+			t.Errorf("after %d bytes: memory kept", held)
+		}
+	}
+}
+
 func TestBufferRefusesWhatCannotBe(t *testing.T) {
 	b := NewBuffer(1 << 20)
 	fill(b, make([]byte, 1000))

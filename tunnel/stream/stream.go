@@ -65,6 +65,9 @@ func NewOutbound(bufferBytes int, limit uint64) *Outbound {
 // CloseWrite says that no more bytes come from the program.
 func (o *Outbound) CloseWrite() { o.closed = true }
 
+// Closed reports whether the program has closed its side.
+func (o *Outbound) Closed() bool { return o.closed }
+
 // Next returns what to send now, at most max bytes, and counts it as sent on
 // the present carrier.
 func (o *Outbound) Next(max int) Chunk {
@@ -192,17 +195,25 @@ func (i *Inbound) Ack() Ack {
 
 // Due returns the Ack to send, and whether it is due: when a quarter of the
 // window has moved since the last one, or the end came. With flush anything
-// new is.
+// new is. Nothing is due behind the Ack with the end: the peer needs no more
+// room, and its carrier may serve another stream by then.
 func (i *Inbound) Due(flush bool) (Ack, bool) {
 	a := i.Ack()
-	quarter := uint64(i.window / 4)
-	due := a.Fin != i.told.Fin || a.Received-i.told.Received >= quarter || a.Limit-i.told.Limit >= quarter
-	if due || flush && a != i.told {
+	if i.Urgent() || flush && i.News() {
 		i.told = a
 		return a, true
 	}
 	return a, false
 }
+
+// Urgent reports whether an Ack is due without flush.
+func (i *Inbound) Urgent() bool {
+	a, quarter := i.Ack(), uint64(i.window/4)
+	return i.News() && (a.Fin || a.Received-i.told.Received >= quarter || a.Limit-i.told.Limit >= quarter)
+}
+
+// News reports whether the peer does not know everything yet that matters.
+func (i *Inbound) News() bool { return !i.told.Fin && i.Ack() != i.told }
 
 // Resume returns what to tell the peer on another carrier.
 func (i *Inbound) Resume() Ack {

@@ -33,8 +33,7 @@ const HeaderLen = 4
 // Type says what a frame's payload is.
 type Type uint8
 
-// The frame types of version 1. Types 0x20 to 0x2f are kept for the stream
-// lane.
+// The frame types of version 1. Types 0x20 to 0x2f are the stream lane's.
 const (
 	TypeHello   Type = 0x01
 	TypeWelcome Type = 0x02
@@ -43,6 +42,14 @@ const (
 	TypePong    Type = 0x05
 	TypeClose   Type = 0x06
 	TypePacket  Type = 0x10
+	TypeOpen    Type = 0x20
+	TypeOpened  Type = 0x21
+	TypeData    Type = 0x22
+	TypeFin     Type = 0x23
+	TypeAck     Type = 0x24
+	TypeReset   Type = 0x25
+	TypeResume  Type = 0x26
+	TypeResumed Type = 0x27
 )
 
 // MaxControlLen bounds the payload of every frame that is not a packet, in
@@ -67,6 +74,8 @@ func malformed(format string, args ...any) error {
 var typeNames = map[Type]string{
 	TypeHello: "hello", TypeWelcome: "welcome", TypeRefuse: "refuse",
 	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypePacket: "packet",
+	TypeOpen: "open", TypeOpened: "opened", TypeData: "data", TypeFin: "fin",
+	TypeAck: "ack", TypeReset: "reset", TypeResume: "resume", TypeResumed: "resumed",
 }
 
 // String returns the type's name in docs/protocol.md.
@@ -88,7 +97,7 @@ func lengthLimits(t Type) (low, high int, ok bool) {
 	case TypeHello, TypeWelcome, TypeRefuse, TypeClose:
 		return 1, MaxControlLen, true
 	}
-	return 0, 0, false
+	return streamLimits(t)
 }
 
 // PutHeader writes a frame header into the first HeaderLen bytes of b.

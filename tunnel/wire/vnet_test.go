@@ -184,6 +184,15 @@ func FuzzFrames(f *testing.F) {
 	f.Add(AppendPing(nil, Ping{1, 2}))
 	f.Add(AppendClose(nil, CloseShutdown, "bye"))
 	f.Add(AppendRefuse(nil, RefuseVersion, "old"))
+	f.Add(sampleOpen.Append(nil))
+	f.Add(sampleOpen6.Append(nil))
+	f.Add(sampleOpened.Append(nil))
+	f.Add(AppendData(nil, []byte("data")))
+	f.Add(AppendFin(nil))
+	f.Add(AppendAck(nil, sampleAck))
+	f.Add(AppendReset(nil, ResetUnknown, "who?"))
+	f.Add(sampleResume.Append(nil))
+	f.Add(AppendResumed(nil, sampleAck))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		typ, n, err := ParseHeader(b)
 		if err != nil || len(b) < HeaderLen+n {
@@ -212,12 +221,40 @@ func FuzzFrames(f *testing.F) {
 				return
 			}
 			again = appendPing(nil, typ, pi)
-		case TypeClose, TypeRefuse:
+		case TypeClose, TypeRefuse, TypeReset:
 			no, err := ParseNotice(p)
 			if err != nil {
 				return
 			}
 			again = appendNotice(nil, typ, no.Code, no.Reason)
+		case TypeOpen:
+			o, err := ParseOpen(p)
+			if err != nil {
+				return
+			}
+			again = o.Append(nil)
+		case TypeOpened:
+			o, err := ParseOpened(p)
+			if err != nil {
+				return
+			}
+			again = o.Append(nil)
+		case TypeAck, TypeResumed:
+			a, err := ParseAck(p)
+			if err != nil {
+				return
+			}
+			again = appendAckFrame(nil, typ, a)
+		case TypeResume:
+			r, err := ParseResume(p)
+			if err != nil {
+				return
+			}
+			again = r.Append(nil)
+		case TypeData:
+			again = AppendData(nil, p)
+		case TypeFin:
+			again = AppendFin(nil)
 		default:
 			return
 		}

@@ -163,7 +163,7 @@ func TestParseHeaderLimits(t *testing.T) {
 		{[4]byte{0x04, 0, 0, 9}, true},
 		{[4]byte{0x04, 0, 0, 8}, false},
 		{[4]byte{0x00, 0, 0, 1}, false},
-		{[4]byte{0x20, 0, 0, 1}, false},
+		{[4]byte{0x30, 0, 0, 1}, false},
 	}
 	for _, tt := range tests {
 		_, _, err := ParseHeader(tt.header[:])

@@ -1,0 +1,268 @@
+package relay
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"braid/tunnel/stream"
+	"braid/tunnel/wire"
+)
+
+// batchBytes is how much is written to a link at once: enough records to make
+// a system call worth its price, and little enough that an Ack or the end
+// does not wait long behind it.
+const batchBytes = 128 << 10
+
+// ackDelay is how long an Ack may wait for company when a quarter of the
+// window has not moved. It frees memory of the peer and nobody waits for it.
+const ackDelay = 25 * time.Millisecond
+
+// batchSlack is room for the headers and for what is not Data.
+const batchSlack = 1 << 10
+
+// batches are the buffers of writeLink: an idle link has none.
+var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchBytes+batchSlack); return &b }}
+
+// attachment is one link while the stream has it. Relay.mu guards what is
+// below link and wake.
+type attachment struct {
+	link Link
+	wake chan struct{} // writeLink is to look again
+
+	resuming    bool
+	ask         *wire.StreamAck // with which the peer resumed here
+	greeted     bool            // Open, Opened, Resume or Resumed is written
+	established bool            // and the peer's has come: data may flow
+	peerGreeted bool
+
+	// What ends a direction, see the package comment.
+	finSaid, ackSaid, resetSaid    bool // written here
+	peerFin, peerFinAck, peerReset bool // read here
+
+	users int // goroutines
+	err   error
+}
+
+func newAttachment(link Link) *attachment {
+	return &attachment{link: link, wake: make(chan struct{}, 1)}
+}
+
+// failLocked ends the link for its goroutines, for the first reason given.
+func (a *attachment) failLocked(err error) {
+	if a.err != nil {
+		return
+	}
+	a.err = err
+	a.link.Close()
+	poke(a.wake)
+}
+
+func (a *attachment) saidAllLocked() bool {
+	return a.resetSaid || a.established && a.finSaid && a.ackSaid
+}
+
+func (a *attachment) heardAllLocked() bool {
+	return a.peerReset || (a.established || a.ask != nil) && a.peerFin && a.peerFinAck
+}
+
+func ackOf(a wire.StreamAck) stream.Ack {
+	return stream.Ack{Received: a.Received, Limit: a.Limit, Fin: a.Fin}
+}
+
+func wireAck(a stream.Ack) wire.StreamAck {
+	return wire.StreamAck{Received: a.Received, Limit: a.Limit, Fin: a.Fin}
+}
+
+// writeLink writes what there is until its direction ends or the link breaks.
+func (r *Relay) writeLink(att *attachment) error {
+	for {
+		buf := batches.Get().(*[]byte)
+		r.mu.Lock()
+		b := (*buf)[:0]
+		if att.err == nil {
+			b = r.fillLocked(att, b)
+		}
+		err, all := att.err, att.saidAllLocked()
+		r.mu.Unlock()
+		if err == nil && len(b) > 0 {
+			err = att.link.WriteFrames(b)
+		}
+		idle := len(b) == 0
+		batches.Put(buf)
+		if err != nil {
+			return err
+		}
+		if all {
+			return nil
+		}
+		if idle {
+			<-att.wake
+		}
+	}
+}
+
+// fillLocked appends the frames to write now. Bytes are copied under the lock:
+// a peer may acknowledge what is about to be sent, and its memory is another
+// stream's from then on.
+func (r *Relay) fillLocked(att *attachment, b []byte) []byte {
+	if b = r.greetLocked(att, b); att.saidAllLocked() {
+		return b
+	}
+	if att.peerReset {
+		att.resetSaid = true
+		return wire.AppendReset(b, wire.ResetConnection, "")
+	}
+	// On a resumed link nothing goes before the answer: it may say that this
+	// direction has ended already.
+	if r.reset != nil && (att.established || !att.resuming) {
+		att.resetSaid = true
+		return wire.AppendReset(b, r.reset.Code, r.reset.Reason)
+	}
+	if !att.established {
+		return b
+	}
+	data := r.out.Ready()
+	if a, due := r.in.Due(r.flushNow || data); due {
+		b = wire.AppendAck(b, wireAck(a))
+		att.ackSaid = a.Fin
+	}
+	r.flushNow = false
+	for ; data; data = r.out.Ready() {
+		room := cap(b) - len(b) - batchSlack
+		if room <= 0 {
+			break
+		}
+		c := r.out.Next(min(room, wire.MaxDataLen))
+		if len(c.Data) > 0 {
+			b = wire.AppendData(b, c.Data)
+		}
+		if c.Fin {
+			b = wire.AppendFin(b)
+			att.finSaid = true
+		}
+	}
+	return b
+}
+
+// greetLocked appends the first frame of the stream on this link, when it is
+// known.
+func (r *Relay) greetLocked(att *attachment, b []byte) []byte {
+	switch {
+	case att.greeted:
+		return b
+	case att.resuming:
+		a := r.in.Resume()
+		att.ackSaid = a.Fin
+		if r.opener {
+			b = wire.Resume{Stream: r.open.Stream, Ack: wireAck(a)}.Append(b)
+		} else {
+			b = wire.AppendResumed(b, wireAck(a))
+			att.established = true
+		}
+	case r.opener:
+		b = r.open.Append(b)
+	case r.answer == nil:
+		return b // still connecting
+	default:
+		b = r.answer.Append(b)
+		att.established = r.answer.Result == wire.OpenOK
+		att.resetSaid = !att.established
+	}
+	att.greeted = true
+	return b
+}
+
+// readLink takes frames until the peer's direction ends or the link breaks.
+func (r *Relay) readLink(att *attachment) error {
+	for {
+		r.mu.Lock()
+		err := att.err
+		all := att.heardAllLocked()
+		r.mu.Unlock()
+		if err != nil || all {
+			return err
+		}
+		typ, payload, err := att.link.ReadFrame()
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		err = r.takeLocked(att, typ, payload)
+		r.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// takeLocked takes one frame. An error is of the link; a peer that breaks the
+// rules of the stream alone has that reset.
+func (r *Relay) takeLocked(att *attachment, typ wire.Type, p []byte) error {
+	if typ == wire.TypeReset {
+		n, err := wire.ParseNotice(p)
+		if err != nil {
+			return err
+		}
+		r.peerResetLocked(att, n)
+		return nil
+	}
+	if typ == wire.TypeOpened || typ == wire.TypeResumed {
+		return r.answeredLocked(att, typ, p)
+	}
+	if !att.established {
+		return orderError(typ)
+	}
+	switch typ {
+	case wire.TypeData:
+		r.dataLocked(p)
+	case wire.TypeFin:
+		r.finLocked(att)
+	case wire.TypeAck:
+		a, err := wire.ParseAck(p)
+		if err != nil {
+			return err
+		}
+		r.ackLocked(att, a)
+	default:
+		return orderError(typ)
+	}
+	return nil
+}
+
+func orderError(typ wire.Type) error {
+	return fmt.Errorf("%w frame order: %v on a stream", wire.ErrMalformed, typ)
+}
+
+func (r *Relay) answeredLocked(att *attachment, typ wire.Type, p []byte) error {
+	if !r.opener || att.peerGreeted || att.resuming != (typ == wire.TypeResumed) || !att.greeted {
+		return orderError(typ)
+	}
+	att.peerGreeted = true
+	if typ == wire.TypeResumed {
+		a, err := wire.ParseAck(p)
+		if err != nil {
+			return err
+		}
+		r.resumedLocked(att, a)
+		return nil
+	}
+	o, err := wire.ParseOpened(p)
+	if err != nil {
+		return err
+	}
+	if o.Result != wire.OpenOK {
+		r.openErr = &OpenError{o.Result, o.Reason}
+		att.peerReset = true
+		poke(att.wake)
+		return nil
+	}
+	att.established = true
+	r.connecting = true
+	poke(r.changed)
+	poke(att.wake)
+	if r.reset == nil {
+		r.ackLocked(att, wire.StreamAck{Limit: o.Limit})
+	}
+	return nil
+}
