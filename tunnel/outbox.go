@@ -6,12 +6,11 @@ import (
 	"braid/tunnel/wire"
 )
 
-// outboxLimitBytes bounds what waits in front of a session's carrier. Half a
-// MiB is what 80 Mb/s deliver in 50 ms, and a bond of unequal links needs about
-// that to keep its slow link busy; half of it costs four flows on DSL and LTE a
-// seventh of their rate, twice of it adds half to what a packet waits
-// (docs/benchmarks.md).
-const outboxLimitBytes = 512 << 10
+// outboxLimitBytes bounds what waits in front of a session's carrier. What a
+// bond of unequal links keeps out of order for its slowest link has to fit: on
+// three links of 20 to 100 ms half of it halves the rate. Every packet waits
+// behind it, so twice of it would be too much (docs/benchmarks.md).
+const outboxLimitBytes = 1 << 20
 
 // outbox is the queue of a session's outbound frames: the TUN's reader puts
 // frames in, a carrier's writer takes all of them at once. It outlives
