@@ -9,7 +9,7 @@ import (
 // outboxLimitBytes bounds what waits in front of a session's carrier. What a
 // bond of unequal links keeps out of order for its slowest link has to fit: on
 // three links of 20 to 100 ms half of it halves the rate. Every packet waits
-// behind it, so twice of it would be too much (docs/benchmarks.md).
+// behind it, so it is no larger than that needs (docs/benchmarks.md).
 const outboxLimitBytes = 1 << 20
 
 // outbox is the queue of a session's outbound frames: the TUN's reader puts
