@@ -13,10 +13,8 @@ import (
 	"braid/mptcp"
 )
 
-// serverSubflows is how many subflows beside the first a server's kernel
-// accepts on one connection: the kernel's maximum. The default of 2 would stop
-// clients at three uplinks.
-const serverSubflows = 8
+// savedLimits is what such a file holds.
+type savedLimits struct{ Ours, Before mptcp.Limits }
 
 // limitsSuffix ends the names of the files that remember the host's own limits.
 const limitsSuffix = ".mptcp.json"
@@ -34,10 +32,12 @@ func raiseSubflowLimit(pm *mptcp.PathManager, path string, log *slog.Logger) (re
 	if err != nil {
 		return nil, err
 	}
-	if before.ExtraSubflows >= serverSubflows {
+	ours := mptcp.ServerLimits
+	ours.ExtraSubflows = max(ours.ExtraSubflows, before.ExtraSubflows)
+	if ours == before {
 		return func() error { return nil }, nil
 	}
-	b, err := json.Marshal(before)
+	b, err := json.Marshal(savedLimits{ours, before})
 	if err != nil {
 		return nil, fmt.Errorf("remember MPTCP limits: %w", err)
 	}
@@ -47,9 +47,7 @@ func raiseSubflowLimit(pm *mptcp.PathManager, path string, log *slog.Logger) (re
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		return nil, fmt.Errorf("remember MPTCP limits: %w", err)
 	}
-	raised := before
-	raised.ExtraSubflows = serverSubflows
-	if err := pm.SetLimits(raised); err != nil {
+	if err := pm.SetLimits(ours); err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
 	return func() error { return restoreLimits(pm, path) }, nil
@@ -65,16 +63,11 @@ func restoreLimits(pm *mptcp.PathManager, path string) error {
 	if err != nil {
 		return fmt.Errorf("restore MPTCP limits: %w", err)
 	}
-	var before mptcp.Limits
-	if err := json.Unmarshal(b, &before); err != nil {
+	var saved savedLimits
+	if err := json.Unmarshal(b, &saved); err != nil {
 		return fmt.Errorf("restore MPTCP limits: read %s: %w", path, errors.Join(err, os.Remove(path)))
 	}
-	now, err := pm.Limits()
-	if err == nil && now.ExtraSubflows == serverSubflows {
-		now.ExtraSubflows = before.ExtraSubflows
-		err = pm.SetLimits(now)
-	}
-	if err != nil {
+	if err := pm.RestoreLimits(saved.Ours, saved.Before); err != nil {
 		return fmt.Errorf("restore MPTCP limits: %w", err)
 	}
 	return os.Remove(path)
