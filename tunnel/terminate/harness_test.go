@@ -29,12 +29,16 @@ const (
 //	program ─ 10.77.0.2, fd77::2 ─ tun ─ 198.51.100.0/24, 2001:db8:1::/48
 //	           (fakes .240–.242, ::240–::242)
 //
-// The test's goroutine is the only one in the namespace: only it may dial.
+// Only the test's goroutine is in the namespace, and those of enter: only they
+// may make sockets.
 type host struct {
 	*Terminator
 	dev     *tun.Device
+	config  Config
+	ns      *os.File
 	passed  atomic.Int64 // packets that were not captured
 	refused atomic.Int64 // packets that the TUN did not take
+	supers  atomic.Int64 // super-packets that were read
 }
 
 func newHost(tb testing.TB, accept func(*Pending), change func(*Config)) *host {
@@ -50,7 +54,7 @@ func newHost(tb testing.TB, accept func(*Pending), change func(*Config)) *host {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	h := &host{dev: dev}
+	h := &host{dev: dev, ns: namespace(tb)}
 	h.configure(tb)
 	c := Config{
 		Local4: netip.MustParseAddr("10.77.0.2"), Local6: netip.MustParseAddr("fd77::2"),
@@ -68,8 +72,35 @@ func newHost(tb testing.TB, accept func(*Pending), change func(*Config)) *host {
 	if h.Terminator, err = New(c); err != nil {
 		tb.Fatal(err)
 	}
+	h.config = c
 	h.start(tb)
 	return h
+}
+
+// namespace opens the network namespace of the calling thread.
+func namespace(tb testing.TB) *os.File {
+	tb.Helper()
+	f, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { f.Close() })
+	return f
+}
+
+// enter calls f in a goroutine in the host's namespace.
+func (h *host) enter(tb testing.TB, f func()) (done <-chan struct{}) {
+	c := make(chan struct{})
+	go func() {
+		defer close(c)
+		runtime.LockOSThread() // for good: the thread ends with f
+		if err := unix.Setns(int(h.ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			tb.Error(err)
+			return
+		}
+		f()
+	}()
+	return c
 }
 
 func (h *host) configure(tb testing.TB) {
@@ -86,20 +117,29 @@ func (h *host) configure(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	for _, a := range []string{"10.77.0.2/24", "fd77::2/64"} {
-		addr, err := netlink.ParseAddr(a)
-		if err == nil {
-			if addr.IP.To4() == nil {
-				addr.Flags = unix.IFA_F_NODAD // or it could not be dialled from at once
-			}
-			err = netlink.AddrAdd(link, addr)
-		}
-		if err != nil {
+		if err := addAddress(link, a); err != nil {
 			tb.Fatal(err)
 		}
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		tb.Fatal(err)
 	}
+	// Until a kernel worker has made this route, what comes for the address
+	// is lost, and waits for a repetition.
+	own := &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}
+	eventually(tb, "a route to the IPv6 address", func() bool {
+		const filter = netlink.RT_FILTER_TABLE | netlink.RT_FILTER_TYPE | netlink.RT_FILTER_OIF
+		routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, own, filter)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, r := range routes {
+			if r.Dst != nil && r.Dst.IP.Equal(net.ParseIP("fd77::2")) {
+				return true
+			}
+		}
+		return false
+	})
 	for _, r := range []string{"198.51.100.0/24", "2001:db8:1::/48"} {
 		_, dst, err := net.ParseCIDR(r)
 		if err == nil {
@@ -109,6 +149,17 @@ func (h *host) configure(tb testing.TB) {
 			tb.Fatal(err)
 		}
 	}
+}
+
+func addAddress(link netlink.Link, a string) error {
+	addr, err := netlink.ParseAddr(a)
+	if err != nil {
+		return err
+	}
+	if addr.IP.To4() == nil {
+		addr.Flags = unix.IFA_F_NODAD // or it could not be dialled from at once
+	}
+	return netlink.AddrAdd(link, addr)
 }
 
 func (h *host) write(p []byte) error {
@@ -138,6 +189,9 @@ func (h *host) start(tb testing.TB) {
 			}
 			off := 0
 			for _, size := range sizes[:n] {
+				if buf[off+1] != 0 {
+					h.supers.Add(1)
+				}
 				if !h.Packet(buf[off:off+size:off+size], time.Now()) {
 					h.passed.Add(1)
 				}

@@ -13,7 +13,8 @@ const (
 	// (tcp_fin_timeout) or some 100 s (tcp_orphan_retries).
 	orphan = 5 * time.Minute
 	// silence is how long repeated SYNs of a dropped connection are ignored.
-	// A later one is worth another attempt.
+	// A later one is worth another attempt. It is also how long an answer to
+	// a dial that was given up is expected.
 	silence = 30 * time.Second
 	// neglect ends a held SYN that neither the owner nor the application
 	// cares for. Linux repeats a SYN for 127 s.
@@ -98,11 +99,14 @@ func (t *table) settle(e *entry, quiet bool, now time.Time) {
 	}
 }
 
-// supersede gives the application's side of e to a new connection. The fake
-// endpoint stays reserved.
+// supersede gives the endpoints of e but for the fake one, which stays
+// reserved, to a new connection.
 func (t *table) supersede(e *entry) {
 	delete(t.flows, e.key)
 	e.superseded = true
+	if e.state == carried {
+		t.stats.Carried--
+	}
 }
 
 // release notes that the owner is done with e.
@@ -145,7 +149,12 @@ func (e *entry) over(now time.Time) bool {
 	case silent, carried:
 		return now.After(e.until)
 	case failed:
+		if e.originated {
+			return now.After(e.until)
+		}
 		return idle > linger
+	case dialling:
+		return false // Dial knows when
 	}
 	return e.released && (!e.ended.IsZero() && idle > linger || idle > orphan)
 }

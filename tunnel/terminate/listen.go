@@ -15,26 +15,14 @@ import (
 // TCP_NODELAY is Go's default.
 func listen(a netip.Addr, device string) (*net.TCPListener, error) {
 	lc := net.ListenConfig{
-		// For hosts behind this one that vanish. A local program's end is
-		// always seen, and an idle phone should sleep.
-		KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: 10 * time.Minute, Interval: time.Minute, Count: 5,
-		},
+		KeepAliveConfig: keepAlive,
 		Control: func(_, _ string, c syscall.RawConn) error {
-			var err error
-			if e := c.Control(func(fd uintptr) { err = setOptions(int(fd), device) }); e != nil {
-				return e
-			}
-			return err
+			return control(c, func(fd int) error { return setOptions(fd, device) })
 		},
 	}
 	lc.SetMultipathTCP(false)
-	network := "tcp4"
-	if a.Is6() {
-		network = "tcp6"
-	}
 	for try := 0; ; try++ {
-		l, err := lc.Listen(context.Background(), network, netip.AddrPortFrom(a, 0).String())
+		l, err := lc.Listen(context.Background(), network(a), netip.AddrPortFrom(a, 0).String())
 		if err == nil {
 			return l.(*net.TCPListener), nil
 		}
@@ -51,6 +39,29 @@ const (
 	bindTries = 50
 	bindPause = 20 * time.Millisecond
 )
+
+// keepAlive is for hosts behind this one that vanish. A local program's end
+// is always seen, and an idle phone should sleep.
+var keepAlive = net.KeepAliveConfig{
+	Enable: true, Idle: 10 * time.Minute, Interval: time.Minute, Count: 5,
+}
+
+// network is Go's name of the family of a.
+func network(a netip.Addr) string {
+	if a.Is6() {
+		return "tcp6"
+	}
+	return "tcp4"
+}
+
+// control calls f with the descriptor of c.
+func control(c syscall.RawConn, f func(fd int) error) error {
+	var err error
+	if e := c.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
+		return e
+	}
+	return err
+}
 
 func setOptions(fd int, device string) error {
 	// bbr's pacing costs half of the speed on links without delay, and this
@@ -114,7 +125,7 @@ func (t *Terminator) deliver(c *net.TCPConn, key endpoints) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.table.flows[key]
-	if e == nil {
+	if e == nil || e.originated {
 		t.table.stats.Intruders++
 		return false
 	}

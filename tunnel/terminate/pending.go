@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"braid/tunnel/wire"
@@ -26,7 +25,9 @@ var (
 
 // Error says why a connection could not be opened and how to mend it.
 type Error struct {
-	From, To netip.AddrPort // the fake endpoint and the listener
+	// From and To are the fake endpoint and the listener; those of Dial are
+	// its source and destination.
+	From, To netip.AddrPort
 	Err      error
 	hint     string
 }
@@ -135,7 +136,7 @@ func (p *Pending) wait(ctx context.Context) (*Conn, error) {
 	if p.err != nil {
 		return nil, p.failure(p.err)
 	}
-	return &Conn{TCPConn: p.conn, release: p.release}, nil
+	return t.newConn(p.conn, p.e), nil
 }
 
 // giveUp fails the connection, unless it is decided.
@@ -158,13 +159,6 @@ func (p *Pending) failure(err error) error {
 		e.hint = "give the tunnel more fake addresses"
 	}
 	return e
-}
-
-func (p *Pending) release() {
-	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
-	p.e.seen = time.Now() // the kernel may have much to send yet
-	p.t.table.release(p.e)
 }
 
 // Refuse answers with a reset, as a closed port does.
@@ -199,21 +193,4 @@ func (p *Pending) answer(quiet bool) (syn []byte, s segment, ok bool) {
 	p.answered = true
 	t.table.settle(p.e, quiet, time.Now())
 	return p.syn, s, true
-}
-
-// Conn is an accepted connection: an ordinary socket of this host, whose peer
-// is a fake address. It must be closed, also after a reset: the connection is
-// remembered until then.
-type Conn struct {
-	*net.TCPConn
-	release func()
-	once    sync.Once
-}
-
-// Close closes the socket. With SetLinger(0) before, the application sees a
-// reset.
-func (c *Conn) Close() error {
-	err := c.TCPConn.Close()
-	c.once.Do(c.release)
-	return err
 }

@@ -13,7 +13,8 @@ import (
 //	            ▼                       ▼
 //	          silent                  failed
 //
-// An entry in state held that is refused, or aborted, goes at once.
+// An entry in state held that is refused, or aborted, goes at once. Those of
+// Dial are drawn in originate.go.
 type state uint8
 
 const (
@@ -22,7 +23,8 @@ const (
 	open
 	failed
 	silent
-	carried // not ours: a connection that came in as packets
+	carried  // not ours: a connection that came in as packets
+	dialling // by Dial
 )
 
 // side of a connection that a packet is from.
@@ -33,23 +35,28 @@ const (
 	fromListener
 )
 
-// entry is one connection. From opening on it has a fake endpoint.
+// entry is one connection. From opening on it has a fake endpoint. One that
+// was dialled has the destination in the application's place, and the local
+// socket in the listener's: its answers come the way that others' SYNs do.
 type entry struct {
-	key     endpoints // application → destination
-	local   endpoints // listener → fake
-	in, out rewriting // to the listener, to the application
+	key     endpoints // application → destination; dialled: destination → source
+	local   endpoints // listener or local socket → fake
+	in, out rewriting // to the local kernel, and from it
 	state   state
-	pending *Pending // until accepted
-	isn     uint32   // of the SYN
+	pending *Pending    // until accepted
+	cancel  func(error) // while dialling, to interrupt Dial
+	isn     uint32      // of the SYN
 
 	born, seen time.Time
-	until      time.Time // silent, failed: repeated SYNs are ignored; carried: end
+	until      time.Time // silent, failed: SYNs or answers are expected; carried: end
 	ended      time.Time // when both FINs were acknowledged, or a RST seen
 	fins       [2]fin    // by side
 
-	answered   bool // the local kernel sent its SYN+ACK
+	originated bool // by Dial
+	asked      bool // originated: the local kernel sent its SYN
+	answered   bool // the local kernel sent its SYN+ACK; originated: its ACK
 	released   bool // no owner any more
-	superseded bool // the application uses its port for a new connection
+	superseded bool // key belongs to a new connection
 	ending     bool // carried: a FIN or RST was seen
 }
 
@@ -68,6 +75,7 @@ const (
 type family struct {
 	addr   [16]byte // of the listener
 	port   uint16
+	dial   uint16 // the port of sockets that Dial makes
 	fakes  [][16]byte
 	cursor int // of the next fake endpoint
 }
@@ -75,13 +83,14 @@ type family struct {
 // table is all connections. It does no I/O, reads no clock and has no lock:
 // the Terminator's guards it.
 type table struct {
-	// flows has an entry under application → destination and, if it has a
-	// fake endpoint, also under listener → fake: one look finds either.
+	// flows has an entry under its key and, if it has a fake endpoint, also
+	// under local: one look finds either.
 	flows    map[endpoints]*entry
 	families [2]family        // IPv4, IPv6
 	sources  map[[16]byte]int // pending connections per application address
 	capture  func(source, destination netip.AddrPort) bool
 	limits   limits
+	stopped  bool // nothing new is let in
 	stats    Stats
 }
 
@@ -122,6 +131,9 @@ func (t *table) packet(payload []byte, s *segment, now time.Time) (verdict, *ent
 	if s.isSYN() {
 		return t.repeated(e, payload, s, now)
 	}
+	if e.originated {
+		return t.incoming(e, payload, s, now), e
+	}
 	e.seen = now
 	switch e.state {
 	case carried:
@@ -153,6 +165,9 @@ func (t *table) answer(e *entry, payload []byte, s *segment, now time.Time) verd
 		t.stats.DroppedStray++
 		return drop
 	}
+	if e.originated {
+		return t.outgoing(e, payload, s, now)
+	}
 	e.seen = now
 	if s.flags&flagSYN != 0 {
 		e.answered = true
@@ -181,14 +196,15 @@ func (t *table) repeated(e *entry, payload []byte, s *segment, now time.Time) (v
 		t.stats.DroppedRepeats++
 		return drop, e
 	case silent, failed:
-		if s.seq == e.isn && now.Before(e.until) {
+		if !e.originated && s.seq == e.isn && now.Before(e.until) {
 			t.stats.DroppedRepeats++
 			return drop, e
 		}
-	case opening, open:
+	case opening, open, dialling:
 		if e.ended.IsZero() {
 			// Lost on the way, or a port used again after a crash: the
-			// kernel knows what to answer (RFC 5961, 4).
+			// kernel knows what to answer (RFC 5961, 4). To a dial it is a
+			// simultaneous open (RFC 9293, 3.5).
 			e.seen = now
 			e.in.apply(payload, s)
 			return forward, e
@@ -196,9 +212,6 @@ func (t *table) repeated(e *entry, payload []byte, s *segment, now time.Time) (v
 	}
 	// The old connection is over.
 	t.supersede(e)
-	if e.state == carried {
-		t.stats.Carried--
-	}
 	return t.unknown(payload, s, now), t.flows[s.endpoints]
 }
 
@@ -206,7 +219,7 @@ func (t *table) repeated(e *entry, payload []byte, s *segment, now time.Time) (v
 func (t *table) unknown(payload []byte, s *segment, now time.Time) verdict {
 	if t.isFake(s.dst) {
 		f := t.family(s.v6)
-		if s.src == f.addr && s.srcPort == f.port && s.flags&flagRST == 0 {
+		if s.src == f.addr && (s.srcPort == f.port || s.srcPort == f.dial) && s.flags&flagRST == 0 {
 			t.stats.Resets++ // frees the socket of a forgotten connection
 			return refuse
 		}
@@ -229,7 +242,7 @@ func (t *table) unknown(payload []byte, s *segment, now time.Time) verdict {
 	case s.super || s.flags&flagFIN != 0 || len(payload) > maxSYN:
 		t.stats.DroppedMalformed++
 		return drop
-	case t.stats.Pending >= t.limits.pending || t.sources[s.src] >= t.limits.pendingPerSource ||
+	case t.stopped || t.stats.Pending >= t.limits.pending || t.sources[s.src] >= t.limits.pendingPerSource ||
 		t.stats.Connections >= t.limits.connections:
 		t.stats.DroppedLimit++
 		return drop
@@ -266,17 +279,22 @@ func (t *table) carryOn(s *segment, now time.Time) verdict {
 
 // open gives a held connection a fake endpoint; false if none is free.
 func (t *table) open(e *entry, v6 bool, now time.Time) bool {
-	local, ok := t.free(t.family(v6))
+	f := t.family(v6)
+	local, ok := t.free(f, f.port)
 	if !ok {
-		t.stats.NoPorts++
 		return false
 	}
+	e.state, e.seen = opening, now
+	t.bind(e, local)
+	return true
+}
+
+// bind gives e its fake endpoint.
+func (t *table) bind(e *entry, local endpoints) {
 	e.local = local
 	e.in = newRewriting(e.key, local.reverse())
 	e.out = newRewriting(local, e.key.reverse())
-	e.state, e.seen = opening, now
 	t.flows[local] = e
-	return true
 }
 
 const (
@@ -289,15 +307,17 @@ const (
 	portTries = 4096
 )
 
-// free takes the fake endpoint that was used longest ago and is not reserved.
-func (t *table) free(f *family) (endpoints, bool) {
+// free takes the fake endpoint that was used longest ago and is not reserved,
+// as the peer of a local port.
+func (t *table) free(f *family, port uint16) (endpoints, bool) {
 	for range min(portTries, numPorts*len(f.fakes)) {
 		n := f.cursor
 		f.cursor = (n + 1) % (numPorts * len(f.fakes))
-		key := endpoints{f.addr, f.fakes[n%len(f.fakes)], f.port, firstPort + uint16(n/len(f.fakes))}
+		key := endpoints{f.addr, f.fakes[n%len(f.fakes)], port, firstPort + uint16(n/len(f.fakes))}
 		if _, used := t.flows[key]; !used {
 			return key, true
 		}
 	}
+	t.stats.NoPorts++
 	return endpoints{}, false
 }

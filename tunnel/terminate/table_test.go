@@ -20,6 +20,7 @@ const (
 	app      = "10.0.0.5:4000"
 	web      = "192.0.2.1:443"
 	listener = "10.77.0.2:999"
+	dialPort = 888 // at the same address
 )
 
 func newFixture() *fixture {
@@ -32,6 +33,7 @@ func newFixture() *fixture {
 	}
 	l := netip.MustParseAddrPort(listener)
 	f.table.families[0] = newFamily(l.Addr(), l.Port(), []netip.Addr{netip.MustParseAddr("10.77.0.8"), netip.MustParseAddr("10.77.0.9")})
+	f.table.families[0].dial = dialPort
 	f.table.limits = limits{pending: 10, pendingPerSource: 3, connections: 20}
 	return f
 }
@@ -174,7 +176,7 @@ func TestPortsRunOut(t *testing.T) {
 	fam.cursor = 0
 	seen := map[endpoints]bool{}
 	for range 3 * portTries {
-		key, ok := f.table.free(fam)
+		key, ok := f.table.free(fam, fam.port)
 		if !ok || seen[key] || key.dstPort < firstPort {
 			t.Fatalf("%v:%d, %v", key.dst, key.dstPort, ok)
 		}
@@ -182,11 +184,11 @@ func TestPortsRunOut(t *testing.T) {
 		f.table.flows[key] = &entry{}
 	}
 	fam.cursor = 0
-	if _, ok := f.table.free(fam); ok {
+	if _, ok := f.table.free(fam, fam.port); ok {
 		t.Error("found a port behind too many that are used")
 	}
 	fam.cursor = numPorts*2 - 1
-	if key, ok := f.table.free(fam); !ok || key.dstPort != 65535 || fam.cursor != 0 {
+	if key, ok := f.table.free(fam, fam.port); !ok || key.dstPort != 65535 || fam.cursor != 0 {
 		t.Errorf("the last is %d", key.dstPort)
 	}
 }

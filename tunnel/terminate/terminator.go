@@ -1,4 +1,5 @@
-// Package terminate ends inner TCP connections in this host's own kernel.
+// Package terminate ends inner TCP connections in this host's own kernel, and
+// begins others there.
 //
 // A program's connection to D, read from the TUN, becomes by rewriting one
 // from a fake peer F to a listener on this host, and is written back into the
@@ -20,10 +21,34 @@
 // The first packet, the SYN, is held until the owner has connected to D by
 // his own means, so that D's refusal or silence reaches the application.
 //
-// ICMP is not translated. The kernel's own errors toward F end here; "packet
-// too big" from a host behind this one about a packet of step 6 is carried to
-// D like any other packet, so the listener's socket goes by the segment size
-// that the application's SYN named.
+// Dial is the mirror image: a connection from S, at the tunnel's other end, to
+// D, which is this host or one that it forwards to. D sees S as its peer. The
+// way of a packet:
+//
+//	1 local socket L:x → F:y   routed into the TUN: F is in its range
+//	2 Packet       S:p → D:q   rewritten in place, written into the TUN
+//	3 destination              input, or forwarded like any packet that comes
+//	                           from the TUN: firewall, routes, masquerading
+//	4 destination  D:q → S:p   routed into the TUN: S is at the other end
+//	5 Packet       F:y → L:x   rewritten in place, written into the TUN
+//	6 local socket             the kernel takes it as input
+//
+// x is one port for all, and y the connection's own. What the host must
+// provide, beside forwarding if D is behind it: a route to S by the TUN in the
+// tables that D's answers are looked up in. Without it they go elsewhere. The
+// same route is what strict reverse path filtering (rp_filter = 1, or the
+// rpfilter rules of a firewall) looks for when packets of step 2 come in; loose
+// filtering (2) is content with any route to S. F is in the TUN's own range and
+// passes. S must not be an address of this host's: the kernel drops packets
+// from outside that claim to be its own.
+//
+// ICMP is not translated, but for one use: an error about the first packet of
+// a dial fails it. The kernel's own errors toward F end here. "Packet too big"
+// about a packet of step 6, above, or 2, below, is carried to the tunnel's
+// other end like any other packet, and no socket here learns of it: sockets go
+// by the segment size that the peer's SYN or SYN+ACK named. So a path toward D
+// that is narrower than the TUN needs a firewall that lowers that size
+// (nftables: tcp option maxseg size set rt mtu).
 package terminate
 
 import (
@@ -32,6 +57,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -44,11 +70,12 @@ type Config struct {
 	// Local4 and Local6 are the TUN device's own addresses.
 	Local4, Local6 netip.Addr
 	// Fakes4 and Fakes6 are addresses that nobody has and that are routed
-	// into the TUN. Each is good for 64512 connections in a minute and a
-	// half: a port that was used stays reserved for so long.
+	// into the TUN, see Fakes. Each is good for 64512 connections in a
+	// minute and a half, and as many of Dial: a port that was used stays
+	// reserved for so long.
 	Fakes4, Fakes6 []netip.Addr
-	// Device, if set, is the TUN's name; the listeners then take nothing
-	// from elsewhere.
+	// Device, if set, is the TUN's name; the listeners and the sockets of
+	// Dial then take nothing from elsewhere.
 	Device string
 
 	// Write gives a packet with its virtio-net header to the TUN. It is
@@ -88,14 +115,17 @@ const (
 	sweepInterval = 5 * time.Second
 )
 
-// Stats counts since the start; Connections, Pending and Carried are now.
+// Stats counts since the start; Connections, Pending, Dialling and Carried
+// are now.
 type Stats struct {
-	Connections int // held, being opened or open
+	Connections int // held, being opened, being dialled or open
 	Pending     int // of them held or being opened
+	Dialling    int // of them being dialled
 	Carried     int // left alone: opened by the other end, as packets
 
 	Offered, Accepted uint64
-	Failed            uint64 // let through, but not accepted
+	Originated        uint64 // opened by Dial
+	Failed            uint64 // let through, but not accepted; or not opened by Dial
 	Resets            uint64 // answers to packets of unknown connections
 
 	DroppedLimit     uint64 // a bound is reached
@@ -114,11 +144,14 @@ type Stats struct {
 type Terminator struct {
 	write         func([]byte) error
 	offer         func(*Pending)
+	device        string
 	listeners     []*net.TCPListener
+	ports         []*os.File // see reserve
 	answerTimeout time.Duration
 
-	mu    sync.Mutex // guards table, its entries, and what Pending says
-	table *table     // families and limits do not change, save in stop
+	dials sync.WaitGroup // calls of Dial; none is added after stop
+	mu    sync.Mutex     // guards table, its entries, and what Pending says
+	table *table         // families do not change but for their cursors
 }
 
 // New opens the listeners, on ports that the kernel chooses. Run must follow.
@@ -126,7 +159,9 @@ func New(c Config) (*Terminator, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	t := &Terminator{write: c.Write, offer: c.Accept, answerTimeout: answerTimeout, table: newTable()}
+	t := &Terminator{
+		write: c.Write, offer: c.Accept, device: c.Device, answerTimeout: answerTimeout, table: newTable(),
+	}
 	t.table.capture = c.Capture
 	t.table.limits = limits{
 		pending:          orDefault(c.MaxPending, defaultPending),
@@ -139,12 +174,20 @@ func New(c Config) (*Terminator, error) {
 		}
 		l, err := listen(local, c.Device)
 		if err != nil {
-			t.closeListeners()
+			t.close()
 			return nil, fmt.Errorf("listen on the tunnel's address: %w", err)
 		}
 		t.listeners = append(t.listeners, l)
 		port := l.Addr().(*net.TCPAddr).AddrPort().Port()
-		t.table.families[i] = newFamily(local, port, [][]netip.Addr{c.Fakes4, c.Fakes6}[i])
+		f := newFamily(local, port, [][]netip.Addr{c.Fakes4, c.Fakes6}[i])
+		held, port, err := reserve(local, c.Device)
+		if err != nil {
+			t.close()
+			return nil, fmt.Errorf("reserve a port at the tunnel's address: %w", err)
+		}
+		t.ports = append(t.ports, held)
+		f.dial = port
+		t.table.families[i] = f
 	}
 	return t, nil
 }
@@ -192,7 +235,7 @@ func (t *Terminator) Packet(payload []byte, now time.Time) bool {
 	var s segment
 	switch parse(payload, &s) {
 	case notTCP:
-		return t.otherwise(payload)
+		return t.otherwise(payload, now)
 	case malformed:
 		t.count(&t.table.stats.DroppedMalformed)
 		return true
@@ -221,11 +264,21 @@ func (t *Terminator) Packet(payload []byte, now time.Time) bool {
 	return true
 }
 
-// otherwise drops what is not TCP but to a fake address: the kernel's ICMP
+// otherwise takes what is not TCP, but an ICMP error about a connection that
+// is being dialled. It drops what is to a fake address: the kernel's ICMP
 // errors about packets that Packet wrote, or somebody's pings.
-func (t *Terminator) otherwise(payload []byte) bool {
+func (t *Terminator) otherwise(payload []byte, now time.Time) bool {
 	if len(payload) < wire.VnetLen {
 		return false
+	}
+	var x icmpError
+	if parseICMP(payload, &x) {
+		t.mu.Lock()
+		taken := t.table.unreached(&x, now)
+		t.mu.Unlock()
+		if taken {
+			return true
+		}
 	}
 	_, dst, ok := wire.Addresses(payload[wire.VnetLen:])
 	if !ok || !t.table.isFake(dst.As16()) {
@@ -255,8 +308,9 @@ func (t *Terminator) Stats() Stats {
 }
 
 // Run accepts connections and forgets dead ones until ctx ends, or a listener
-// fails. It closes the listeners; no connection is offered afterwards. Those
-// that were accepted live on, as long as Packet is called.
+// fails. It closes the listeners and ends what is being dialled; afterwards no
+// connection is offered, and none can be dialled. Those that are open live on,
+// as long as Packet is called.
 func (t *Terminator) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -268,23 +322,24 @@ func (t *Terminator) Run(ctx context.Context) error {
 	<-ctx.Done()
 	t.stop()
 	wg.Wait()
+	t.dials.Wait()
 	return context.Cause(ctx)
 }
 
 // stop ends what is pending, and lets nothing new in.
 func (t *Terminator) stop() {
-	t.closeListeners()
+	t.close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.table.limits = limits{}
-	for _, e := range t.table.flows {
-		t.table.end(e, net.ErrClosed)
-	}
+	t.table.stop(time.Now())
 }
 
-func (t *Terminator) closeListeners() {
+func (t *Terminator) close() {
 	for _, l := range t.listeners {
 		l.Close()
+	}
+	for _, p := range t.ports {
+		p.Close()
 	}
 }
 
