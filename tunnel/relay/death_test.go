@@ -14,9 +14,9 @@ import (
 // Tests of links that die.
 
 func TestLinksDieAtRandom(t *testing.T) {
-	seeds := uint64(200)
-	if testing.Short() {
-		seeds = 40
+	seeds := uint64(100)
+	if testing.Short() || raceDetector {
+		seeds = 20
 	}
 	deaths, refused := 0, 0
 	for seed := range seeds {
@@ -33,7 +33,6 @@ func TestLinksDieAtRandom(t *testing.T) {
 			p.resume = ms(50)
 			near, far := newLinks()
 			p.start(near, far, testConfig)
-			synctest.Wait() // an open that is lost is the owner's to repeat
 			stop := make(chan struct{})
 			p.running.Go(func() {
 				r := rand.New(rand.NewPCG(seed, 4))
@@ -50,10 +49,12 @@ func TestLinksDieAtRandom(t *testing.T) {
 			p.programs(seed, r)
 			<-p.nearDone
 			close(stop)
-			<-p.farDone
+			p.waitFar()
 			if p.nearErr != nil || p.farErr != nil {
 				t.Errorf("seed %d: near ended with %v, far with %v", seed, p.nearErr, p.farErr)
 			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			deaths += p.detached
 			refused += p.refusedResumes
 		})
@@ -175,6 +176,44 @@ func TestLinkLostAtHandBack(t *testing.T) {
 	}
 }
 
+// Both sides have everything, and one has ended; the other has not heard the
+// last word, and nobody comes. It keeps no socket and no goroutine but Run.
+func TestLastWordLost(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pair) {
+		near, far := newLinks()
+		p.noResume = true
+		p.start(near, far, testConfig)
+		synctest.Wait()
+		p.farApp.Write(make([]byte, 1000))
+		p.nearApp.CloseWrite()
+		time.Sleep(time.Second)
+		lost(near.out)
+		p.farApp.CloseWrite()
+		<-p.nearDone
+		for _, s := range []*pipeSocket{p.nearApp, p.farApp} {
+			if _, err := io.ReadAll(s); err != nil {
+				t.Errorf("program sees %v", err)
+			}
+		}
+		start := time.Now()
+		far.Close()
+		near.Close()
+		synctest.Wait()
+		p.far.mu.Lock()
+		if p.far.socket != nil || p.far.users != 0 || p.far.att != nil || p.far.out.Held() != 0 {
+			t.Errorf("far keeps a socket %v, %d goroutines, a link %v, %d bytes", p.far.socket, p.far.users, p.far.att, p.far.out.Held())
+		}
+		p.far.mu.Unlock()
+		if p.farSock.in.rdErr == nil {
+			t.Error("the socket is not closed")
+		}
+		p.waitFar()
+		if d := time.Since(start); p.farErr != nil || d != testConfig.ResumeTimeout {
+			t.Errorf("far ended with %v after %v", p.farErr, d)
+		}
+	})
+}
+
 // A program's reset reaches the other side also when there is no link at the
 // time.
 func TestResetWhileDetached(t *testing.T) {
@@ -199,7 +238,7 @@ func TestResetWhileDetached(t *testing.T) {
 				t.Errorf("from far %v: after %v", fromFar, d)
 			}
 			<-p.nearDone
-			<-p.farDone
+			p.waitFar()
 			synctest.Wait()
 			if len(p.released) != 2 {
 				t.Errorf("from far %v: %d ends released", fromFar, len(p.released))
@@ -230,8 +269,8 @@ func TestLinkReplaced(t *testing.T) {
 // clean.
 func TestChaos(t *testing.T) {
 	seeds := uint64(300)
-	if testing.Short() {
-		seeds = 50
+	if testing.Short() || raceDetector {
+		seeds = 60
 	}
 	whole, resets, reusable, refused := 0, 0, 0, 0
 	for seed := range seeds {
@@ -284,13 +323,7 @@ func TestChaos(t *testing.T) {
 				}
 			}
 			<-p.nearDone
-			p.mu.Lock()
-			asked := p.far != nil
-			p.mu.Unlock()
-			if !asked {
-				far.Close() // nobody has asked it for a stream
-			}
-			<-p.farDone
+			p.waitFar()
 			synctest.Wait()
 			if p.nearErr == nil && p.farErr == nil {
 				whole++

@@ -14,10 +14,6 @@ import (
 // does not wait long behind it.
 const batchBytes = 128 << 10
 
-// ackDelay is how long an Ack may wait for company when a quarter of the
-// window has not moved. It frees memory of the peer and nobody waits for it.
-const ackDelay = 25 * time.Millisecond
-
 // batchSlack is room for the headers and for what is not Data.
 const batchSlack = 1 << 10
 
@@ -30,32 +26,36 @@ type attachment struct {
 	link Link
 	wake chan struct{} // writeLink is to look again
 
-	resuming    bool
 	ask         *wire.StreamAck // with which the peer resumed here
+	reopening   bool            // or its Open came again
+	resuming    bool            // the stream was open before
+	complete    bool            // and all was said, but may not have been heard
 	greeted     bool            // Open, Opened, Resume or Resumed is written
 	established bool            // and the peer's has come: data may flow
 	peerGreeted bool
+	wrote       time.Time // data, last
 
 	// What ends a direction, see the package comment.
 	finSaid, ackSaid, resetSaid    bool // written here
 	peerFin, peerFinAck, peerReset bool // read here
 
-	users int // goroutines
-	err   error
+	users  int // goroutines
+	err    error
+	closed bool // the link, for err
 }
 
 func newAttachment(link Link) *attachment {
 	return &attachment{link: link, wake: make(chan struct{}, 1)}
 }
 
-// failLocked ends the link for its goroutines, for the first reason given.
-func (a *attachment) failLocked(err error) {
-	if a.err != nil {
+// failLocked ends the link, for the first reason given; Run closes it.
+func (r *Relay) failLocked(att *attachment, err error) {
+	if att.err != nil {
 		return
 	}
-	a.err = err
-	a.link.Close()
-	poke(a.wake)
+	att.err = err
+	poke(att.wake)
+	poke(r.changed)
 }
 
 func (a *attachment) saidAllLocked() bool {
@@ -123,12 +123,17 @@ func (r *Relay) fillLocked(att *attachment, b []byte) []byte {
 		return b
 	}
 	data := r.out.Ready()
-	if a, due := r.in.Due(r.flushNow || data); due {
+	hold := data && len(b) == 0 && r.holdLocked(att)
+	if a, due := r.in.Due(r.flushNow || data && !hold); due {
 		b = wire.AppendAck(b, wireAck(a))
 		att.ackSaid = a.Fin
+		hold = false // it goes along
 	}
 	r.flushNow = false
-	for ; data; data = r.out.Ready() {
+	if data && !hold {
+		att.wrote = time.Now()
+	}
+	for ; data && !hold; data = r.out.Ready() {
 		room := cap(b) - len(b) - batchSlack
 		if room <= 0 {
 			break
@@ -213,6 +218,7 @@ func (r *Relay) takeLocked(att *attachment, typ wire.Type, p []byte) error {
 	if !att.established {
 		return orderError(typ)
 	}
+	r.opened = true // or the opener would not say it
 	switch typ {
 	case wire.TypeData:
 		r.dataLocked(p)
@@ -257,11 +263,12 @@ func (r *Relay) answeredLocked(att *attachment, typ wire.Type, p []byte) error {
 		poke(att.wake)
 		return nil
 	}
-	att.established = true
+	att.established, r.opened = true, true
 	r.connecting = true
 	poke(r.changed)
 	poke(att.wake)
 	if r.reset == nil {
+		r.disarmLocked()
 		r.ackLocked(att, wire.StreamAck{Limit: o.Limit})
 	}
 	return nil

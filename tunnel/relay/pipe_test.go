@@ -19,6 +19,8 @@ type lane struct {
 	off   int
 	size  int
 	hole  bool // swallows what is written
+	gated bool // only what is shown can be read
+	shown int
 	eof   bool // io.EOF behind what is there
 	rdErr error
 	wrErr error
@@ -40,19 +42,58 @@ func (l *lane) set(f func()) {
 func (l *lane) read(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.off == len(l.buf) || l.rdErr != nil {
-		switch {
-		case l.rdErr != nil:
-			return 0, l.rdErr
-		case l.eof:
-			return 0, io.EOF
+	for {
+		if n, err := l.takeLocked(p); n > 0 || err != nil {
+			return n, err
 		}
 		l.cond.Wait()
 	}
-	n := copy(p, l.buf[l.off:])
+}
+
+// takeLocked takes what there is; nothing when a reader would wait.
+func (l *lane) takeLocked(p []byte) (int, error) {
+	there := l.buf[l.off:]
+	if l.gated {
+		there = there[:l.shown]
+	}
+	switch {
+	case l.rdErr != nil:
+		return 0, l.rdErr
+	case len(there) == 0 && l.off == len(l.buf) && l.eof:
+		return 0, io.EOF
+	}
+	n := copy(p, there)
+	if l.gated {
+		l.shown -= n
+	}
 	if l.off += n; l.off == len(l.buf) {
 		l.buf, l.off = l.buf[:0], 0
 	}
+	if n > 0 {
+		l.cond.Broadcast()
+	}
+	return n, nil
+}
+
+// tryRead is read that does not wait.
+func (l *lane) tryRead(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.takeLocked(p)
+}
+
+// tryWrite is write of as much as there is room for.
+func (l *lane) tryWrite(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wrErr != nil {
+		return 0, l.wrErr
+	}
+	n := min(len(p), l.size-(len(l.buf)-l.off))
+	if len(l.buf)+n > l.size {
+		l.buf, l.off = l.buf[:copy(l.buf, l.buf[l.off:])], 0
+	}
+	l.buf = append(l.buf, p[:n]...)
 	l.cond.Broadcast()
 	return n, nil
 }
@@ -141,6 +182,7 @@ func (l *pipeLink) kill(keep func(int) int) {
 		d.set(func() {
 			d.hole = true
 			d.buf = d.buf[:d.off+keep(len(d.buf)-d.off)]
+			d.shown = min(d.shown, len(d.buf)-d.off)
 		})
 	}
 }
@@ -150,6 +192,16 @@ func (l *pipeLink) clean() bool {
 	ok := true
 	for _, d := range []*lane{l.in, l.out} {
 		d.set(func() { ok = ok && d.off == len(d.buf) && d.rdErr == nil && d.wrErr == nil })
+	}
+	return ok
+}
+
+// empty reports whether nothing is under way, whether or not the ends are
+// closed.
+func (l *pipeLink) empty() bool {
+	ok := true
+	for _, d := range []*lane{l.in, l.out} {
+		d.set(func() { ok = ok && d.off == len(d.buf) })
 	}
 	return ok
 }

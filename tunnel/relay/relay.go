@@ -17,17 +17,26 @@
 //
 // readSocket and writeSocket live as long as the socket, readLink and
 // writeLink as long as one link; Run starts and ends them, and is the only
-// one that attaches links and aborts the socket. One mutex guards the state;
-// nobody blocks with it. Without traffic every goroutine waits and no buffer
-// is held.
+// one that attaches links, and that closes those and the socket. One mutex
+// guards the state; nobody blocks with it, and nothing of the owner's is called
+// with it. Without traffic every goroutine waits and no buffer is held.
 //
 // States, each with what leads out of it:
 //
-//	opening ──Opened──▶ open ──link dies──▶ detached ──Attach──▶ resuming
-//	   │                 │ ▲                   │ ▲                │   │
-//	   │                 │ └──────Resumed──────┼─┼────────────────┘   │
-//	   │                 │                     │ └─────link dies──────┘
-//	   └──failure──▶ closed ◀──────timeout─────┘
+//	unopened  no link yet   Attach ▶ opening   timeout ▶ closed
+//	opening   Open said     Opened ▶ open      refused ▶ closed      link dies ▶ unopened
+//	open                    both directions ended, reset ▶ closed    link dies ▶ detached
+//	detached  no link       Attach ▶ resuming  timeout ▶ closed
+//	resuming  Resume said   Resumed ▶ open     unknown ▶ closed      link dies ▶ detached
+//
+// # Before the stream is open
+//
+// As long as the opener has not heard Opened, nothing of it can have been
+// acknowledged, and each link begins it anew with Open. The accepter that
+// finds itself asked again answers again, from offset 0; one that has ended
+// meanwhile is replaced by another, which connects again. Open is never sent
+// behind the Opened that states success, so that one which comes later was
+// overtaken and counts for nothing.
 //
 // # Why a released link is clean
 //
@@ -79,14 +88,16 @@ type Socket interface {
 // there an *OpenError chooses what the peer is told.
 type Connect func(ctx context.Context) (Socket, error)
 
-// Config is what a relay needs to know. All of it must be set.
+// Config is what a relay needs to know. All of it must be set, but Budget.
 type Config struct {
-	BufferBytes   int           // what the peer has not acknowledged, at most
-	WindowBytes   int           // what the program has not read, at most
-	ResumeTimeout time.Duration // how long the stream lives without a link
+	BufferBytes   int            // what the peer has not acknowledged, at most
+	WindowBytes   int            // what the program has not read, at most
+	ResumeTimeout time.Duration  // how long the stream lives without a link
+	Budget        *stream.Budget // of all streams together; nil: no bound
 
 	// Detached says that the link is dead; it is closed already. The side
-	// that opened the stream is to Attach another. It must not block.
+	// that opened the stream is to Attach another, also when the stream is
+	// not open yet. It must not block.
 	Detached func(r *Relay, cause error)
 	// Released hands a link back that is clean. It must not block.
 	Released func(Link)
@@ -103,7 +114,7 @@ const (
 var (
 	errReplaced = errors.New("link replaced by another")
 	errLinger   = errors.New("peer does not end a stream that was reset")
-	errUnopened = errors.New("link lost before the stream was open")
+	errStale    = errors.New("greeting was overtaken by a later one")
 )
 
 // OpenError says why a stream was not opened.
@@ -128,7 +139,8 @@ func (e *ResetError) Error() string {
 	return "stream reset: " + e.Reason
 }
 
-// Relay is one stream and its socket.
+// Relay is one stream and its socket. Its methods but Run are safe for
+// concurrent use, and do not block.
 type Relay struct {
 	cfg     Config
 	opener  bool
@@ -143,6 +155,7 @@ type Relay struct {
 	in         *stream.Inbound
 	att        *attachment // the present link; nil: detached
 	next       *attachment // handed over by Attach
+	opened     bool        // the opener has heard that the stream is open
 	over       bool        // nothing is to be said to the peer any more
 	closed     bool        // Run has ended or is about to
 	connecting bool        // the opener's Connect is due
@@ -151,15 +164,18 @@ type Relay struct {
 	openErr    error       // why there is no socket
 	reset      *ResetError // the stream is broken
 	giveUp     bool        // the link is not worth waiting for
-	socket     Socket
-	aborted    bool // the socket was reset
-	users      int  // goroutines on the socket
+	unwanted   bool        // the socket that Connect may yet make
+	socket     Socket      // until both of its directions have ended
+	users      int         // goroutines on the socket
+	resumed    int
 	timer      *time.Timer
 	timerSeq   int
 	expired    bool
-	flush      *time.Timer
+	flush      *time.Timer // ends ackDelay
 	flushArmed bool
 	flushNow   bool
+	hold       *time.Timer // ends smallPause
+	holdArmed  bool
 }
 
 // NewOpener makes the relay of a stream that this side opens. The limit of
@@ -168,20 +184,20 @@ func NewOpener(cfg Config, open wire.Open, connect Connect) *Relay {
 	r := newRelay(cfg, open, connect)
 	r.opener = true
 	r.open.Limit = r.in.Ack().Limit
-	r.out = stream.NewOutbound(cfg.BufferBytes, 0)
+	r.out = stream.NewOutbound(cfg.BufferBytes, 0, cfg.Budget)
 	return r
 }
 
 // NewAccepter makes the relay of a stream that the peer has asked for.
 func NewAccepter(cfg Config, open wire.Open, connect Connect) *Relay {
 	r := newRelay(cfg, open, connect)
-	r.out = stream.NewOutbound(cfg.BufferBytes, open.Limit)
+	r.out = stream.NewOutbound(cfg.BufferBytes, open.Limit, cfg.Budget)
 	return r
 }
 
 func newRelay(cfg Config, open wire.Open, connect Connect) *Relay {
 	return &Relay{
-		cfg: cfg, open: open, connect: connect, in: stream.NewInbound(cfg.WindowBytes),
+		cfg: cfg, open: open, connect: connect, in: stream.NewInbound(cfg.WindowBytes, cfg.Budget),
 		changed: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 	}
 }
@@ -195,33 +211,6 @@ func poke(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// Attach gives the side that opened the stream another link. A link that is
-// still there is given up for it. It reports false when the stream is over
-// and the link was not taken.
-func (r *Relay) Attach(link Link) bool { return r.attach(newAttachment(link)) }
-
-// AttachResumed gives the other side the link on which the peer sent Resume.
-func (r *Relay) AttachResumed(link Link, ask wire.Resume) bool {
-	att := newAttachment(link)
-	att.ask = &ask.Ack
-	return r.attach(att)
-}
-
-func (r *Relay) attach(att *attachment) bool {
-	att.resuming = true
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed || r.over {
-		return false
-	}
-	if r.next != nil {
-		r.next.link.Close()
-	}
-	r.next = att
-	poke(r.changed)
-	return true
 }
 
 // resetLocked breaks the stream; Run aborts the socket, writeLink tells the
@@ -243,29 +232,6 @@ func (r *Relay) resetLocked(code wire.ResetCode, reason string, byPeer bool) {
 func (r *Relay) wakeLinkLocked() {
 	if r.att != nil {
 		poke(r.att.wake)
-	}
-}
-
-// armLocked sets the one timeout that a relay has.
-func (r *Relay) armLocked(d time.Duration) {
-	r.disarmLocked()
-	seq := r.timerSeq
-	r.timer = time.AfterFunc(d, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if seq == r.timerSeq {
-			r.expired = true
-			poke(r.changed)
-		}
-	})
-}
-
-func (r *Relay) disarmLocked() {
-	r.timerSeq++
-	r.expired = false
-	if r.timer != nil {
-		r.timer.Stop()
-		r.timer = nil
 	}
 }
 

@@ -52,7 +52,7 @@ func (p *pair) exchange(toFar, toNear []byte) {
 func (p *pair) ended(nearErr, farErr error) {
 	p.t.Helper()
 	<-p.nearDone
-	<-p.farDone
+	p.waitFar()
 	if !errors.Is(p.nearErr, nearErr) || !errors.Is(p.farErr, farErr) {
 		p.t.Errorf("near ended with %v, far with %v", p.nearErr, p.farErr)
 	}
@@ -72,7 +72,6 @@ func TestTransferAndReuse(t *testing.T) {
 	bubble(t, func(t *testing.T, p *pair) {
 		near, far := newLinks()
 		for i := range 3 {
-			p.nearDone, p.farDone = make(chan struct{}), make(chan struct{})
 			p.released = nil
 			p.start(near, far, testConfig)
 			p.exchange(pattern(uint64(i), 3<<20), pattern(9, 1<<20+i))
@@ -119,14 +118,13 @@ func TestResetIsPassedOn(t *testing.T) {
 				t.Errorf("other program sees %v", err)
 			}
 			<-p.nearDone
-			<-p.farDone
+			p.waitFar()
 			var e *ResetError
 			if !errors.As(p.nearErr, &e) || e.ByPeer != fromFar || e.Code != wire.ResetConnection {
 				t.Errorf("near ended with %v", p.nearErr)
 			}
 			p.reusable(near, far)
 			// The link serves another stream.
-			p.nearDone, p.farDone = make(chan struct{}), make(chan struct{})
 			p.start(near, far, testConfig)
 			p.exchange(pattern(1, 1<<20), nil)
 			p.ended(nil, nil)
@@ -140,14 +138,13 @@ func TestConnectFails(t *testing.T) {
 		p.connect = func(context.Context) (Socket, error) { return nil, syscall.ECONNREFUSED }
 		p.start(near, far, testConfig)
 		<-p.nearDone
-		<-p.farDone
+		p.waitFar()
 		var e *OpenError
 		if !errors.As(p.nearErr, &e) || e.Result != wire.OpenRefused {
 			t.Errorf("near ended with %v", p.nearErr)
 		}
 		p.reusable(near, far)
 		p.connect = nil
-		p.nearDone, p.farDone = make(chan struct{}), make(chan struct{})
 		p.start(near, far, testConfig)
 		p.exchange(pattern(1, 1<<20), nil)
 		p.ended(nil, nil)
@@ -164,40 +161,9 @@ func TestGivenUpWhileConnecting(t *testing.T) {
 		p.near.resetLocked(wire.ResetShutdown, "given up", false)
 		p.near.mu.Unlock()
 		<-p.nearDone
-		<-p.farDone
+		p.waitFar()
 		p.reusable(near, far)
 	})
-}
-
-func TestLinkLostWhileConnecting(t *testing.T) {
-	bubble(t, func(t *testing.T, p *pair) {
-		near, far := newLinks()
-		p.connect = func(ctx context.Context) (Socket, error) { <-ctx.Done(); return nil, ctx.Err() }
-		p.start(near, far, testConfig)
-		synctest.Wait()
-		near.Close()
-		p.ended(errUnopened, errUnopened)
-	})
-}
-
-// The link dies in the moment in which the far side has connected.
-func TestLinkLostWhenConnected(t *testing.T) {
-	for range 50 {
-		bubble(t, func(t *testing.T, p *pair) {
-			near, far := newLinks()
-			app, sock := newSockets()
-			p.connect = func(context.Context) (Socket, error) { near.Close(); return sock, nil }
-			p.start(near, far, testConfig)
-			<-p.nearDone
-			<-p.farDone
-			if p.nearErr == nil || p.farErr == nil {
-				t.Errorf("near ended with %v, far with %v", p.nearErr, p.farErr)
-			}
-			if _, err := app.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-				t.Errorf("program sees %v", err)
-			}
-		})
-	}
 }
 
 // A program that does not read stops the other, and not the link: what it
@@ -250,7 +216,7 @@ func TestGivenUp(t *testing.T) {
 		p.nearApp.Write([]byte("x"))
 		p.cancel()
 		<-p.nearDone
-		<-p.farDone
+		p.waitFar()
 		var e *ResetError
 		if !errors.As(p.nearErr, &e) || e.Code != wire.ResetShutdown {
 			t.Errorf("near ended with %v", p.nearErr)
@@ -269,7 +235,7 @@ func TestGivenUpOnADeadLink(t *testing.T) {
 		start := time.Now()
 		p.cancel()
 		<-p.nearDone
-		<-p.farDone
+		p.waitFar()
 		if d := time.Since(start); d > shutdownTimeout {
 			t.Errorf("after %v", d)
 		}
@@ -315,7 +281,7 @@ func TestRulesOfTheStream(t *testing.T) {
 			p.start(near, far, testConfig)
 			synctest.Wait()
 			near.WriteFrames(b)
-			<-p.farDone
+			p.waitFar()
 			var e *ResetError
 			if !errors.As(p.farErr, &e) || e.Code != wire.ResetProtocol {
 				t.Errorf("%d: far ended with %v", i, p.farErr)

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"braid/tunnel/wire"
@@ -10,15 +9,20 @@ import (
 
 // Run serves the stream, at first on link, which it then owns, until both
 // directions are done or the stream is reset, and returns when all of its
-// goroutines have ended. The end of ctx resets the stream. The error is nil
-// when everything was delivered; else *OpenError, *ResetError or what broke.
+// goroutines have ended. The link of an opener may be nil: it then waits for
+// Attach. The end of ctx resets the stream. The error is nil when everything
+// was delivered; else *OpenError, *ResetError or what broke.
 func (r *Relay) Run(ctx context.Context, link Link) error {
 	done := ctx.Done()
 	ctx, cancel := context.WithCancel(ctx) // of Connect
 	defer cancel()
 	var running sync.WaitGroup
 	r.mu.Lock()
-	r.attachLocked(&running, newAttachment(link))
+	if link != nil {
+		r.attachLocked(&running, newAttachment(link))
+	} else {
+		r.armLocked(r.cfg.ResumeTimeout)
+	}
 	r.mu.Unlock()
 	if !r.opener {
 		r.dial(ctx, &running)
@@ -56,15 +60,12 @@ func (r *Relay) step(ctx context.Context, cancel context.CancelFunc, running *sy
 	if r.expired {
 		r.expireLocked()
 	}
-	if r.reset != nil {
-		r.abortLocked(cancel)
-	}
 	if att := r.att; att != nil && att.users == 0 {
 		r.detachLocked(att)
 	}
 	if r.next != nil && !r.over {
 		if r.att != nil {
-			r.att.failLocked(errReplaced) // and again when its goroutines have ended
+			r.failLocked(r.att, errReplaced) // and again when its goroutines have ended
 		} else {
 			att := r.next
 			r.next = nil
@@ -77,18 +78,28 @@ func (r *Relay) step(ctx context.Context, cancel context.CancelFunc, running *sy
 		r.dial(ctx, running)
 		r.mu.Lock()
 	}
-	if r.reset != nil && r.att == nil && r.next == nil && !r.opener {
-		r.over = true // the opener hears it when it asks for the stream
+	if r.att == nil && r.next == nil && (r.openErr != nil || r.reset != nil && !r.worthTellingLocked()) {
+		r.over = true
+	}
+	if r.reset != nil || r.over && r.dialing {
+		cancel()
+		r.unwanted = true
 	}
 	if r.reset != nil && r.users == 0 && !r.dialing {
 		r.out.Close() // a link that lingers needs no memory
 		r.in.Close()
 	}
-	if r.over && r.dialing {
-		r.abortLocked(cancel)
+	if r.att != nil {
+		r.closeLinkLocked(r.att)
 	}
+	r.closeSocketLocked()
 	return r.over && r.att == nil && r.users == 0
 }
+
+// worthTellingLocked reports whether a stream that was reset without a link
+// waits for another, to say so there. The accepter need not: the opener hears
+// it when it asks for the stream. Nor need an opener that has never opened it.
+func (r *Relay) worthTellingLocked() bool { return r.opener && r.opened }
 
 // expireLocked is for a stream that was not resumed in time, or a peer that
 // does not let go of one that was reset.
@@ -96,35 +107,58 @@ func (r *Relay) expireLocked() {
 	r.disarmLocked()
 	r.giveUp = true
 	if r.att != nil {
-		r.att.failLocked(errLinger)
+		r.failLocked(r.att, errLinger)
 	} else {
 		r.over = true
 	}
-	if r.reset == nil && !r.completeLocked() {
-		r.resetLocked(wire.ResetTimedOut, "not resumed in time", false)
-		r.disarmLocked()
+	if r.reset != nil || r.completeLocked() {
+		return
 	}
+	if r.opener && !r.opened && r.openErr == nil {
+		r.openErr = &OpenError{wire.OpenTimedOut, "no carrier in time"}
+	}
+	r.resetLocked(wire.ResetTimedOut, "not resumed in time", false)
+	r.disarmLocked()
 }
 
 // completeLocked reports whether nothing is left to do but to hear that the
 // peer has what was sent. When it never says so, because its last word was
 // lost with the link, a reset would be of no use to anybody.
-func (r *Relay) completeLocked() bool {
-	return r.in.Ack().Fin && r.out.Closed()
+func (r *Relay) completeLocked() bool { return r.in.SaidAll() && r.out.SaidAll() }
+
+// closeLinkLocked closes a link that has failed, once. It unlocks r.mu
+// meanwhile.
+func (r *Relay) closeLinkLocked(att *attachment) {
+	if att.err == nil || att.closed {
+		return
+	}
+	att.closed = true
+	r.mu.Unlock()
+	att.link.Close()
+	r.mu.Lock()
 }
 
-// abortLocked resets the socket of a broken stream, once, and ends an attempt
-// to connect.
-func (r *Relay) abortLocked(cancel context.CancelFunc) {
-	cancel()
-	if !r.aborted && r.socket != nil {
-		abort(r.socket)
+// closeSocketLocked closes the socket, once: so that the program sees a reset
+// when the stream is broken, else when both directions have ended, whatever
+// the peer has yet to say. It unlocks r.mu meanwhile.
+func (r *Relay) closeSocketLocked() {
+	s, broken := r.socket, r.reset != nil
+	if s == nil || !broken && r.users > 0 {
+		return
 	}
-	r.aborted = true
+	r.socket = nil
+	r.mu.Unlock()
+	if broken {
+		abort(s)
+	} else {
+		s.Close()
+	}
+	r.mu.Lock()
 }
 
 // detachLocked is called when the goroutines of a link have ended.
 func (r *Relay) detachLocked(att *attachment) {
+	r.closeLinkLocked(att)
 	r.att = nil
 	var said func()
 	switch {
@@ -132,19 +166,15 @@ func (r *Relay) detachLocked(att *attachment) {
 		r.over = true
 		r.disarmLocked()
 		said = func() { r.cfg.Released(att.link) }
-	case r.giveUp, att.peerReset, r.openErr != nil, r.reset != nil && !r.opener:
-		r.over = true // the peer knows, or hears it when it asks for the stream
-	case !att.established && !att.resuming:
+	case r.giveUp, att.peerReset:
+		r.over = true // the peer knows
+	case r.next != nil && !(r.reset != nil && r.opener && !r.opened):
+		r.awaitLocked() // the peer's answer there
+	case r.openErr != nil, r.reset != nil && !r.worthTellingLocked():
 		r.over = true
-		r.openErr = fmt.Errorf("%w: %w", errUnopened, att.err)
-		r.resetLocked(wire.ResetConnection, "not opened", false) // for a socket that is there already
 	default:
-		if r.timer == nil {
-			r.armLocked(r.cfg.ResumeTimeout)
-		}
-		if r.next == nil {
-			said = func() { r.cfg.Detached(r, att.err) }
-		}
+		r.awaitLocked()
+		said = func() { r.cfg.Detached(r, att.err) }
 	}
 	if said != nil {
 		r.mu.Unlock()
@@ -153,24 +183,23 @@ func (r *Relay) detachLocked(att *attachment) {
 	}
 }
 
+// awaitLocked begins the time that the stream lives without a link, unless it
+// has begun before.
+func (r *Relay) awaitLocked() {
+	if r.timer == nil {
+		r.armLocked(r.cfg.ResumeTimeout)
+	}
+}
+
 // attachLocked goes on with another link; the goroutines of the last one have
 // ended, so that what the peer is told stays true.
 func (r *Relay) attachLocked(running *sync.WaitGroup, att *attachment) {
 	r.att = att
-	att.peerFin = att.resuming && r.in.Ack().Fin
-	if ask := att.ask; ask != nil {
-		att.peerFinAck, att.finSaid = ask.Fin, ask.Fin
-		if r.reset == nil {
-			// A Resume that takes back what was said is an old one that has
-			// been overtaken: not this stream's fault.
-			if err := r.out.Resume(ackOf(*ask)); err != nil {
-				att.failLocked(err)
-			} else {
-				r.disarmLocked()
-				poke(r.room)
-			}
-		}
+	att.complete = r.completeLocked()
+	if err := r.greetedLocked(att); err != nil {
+		r.failLocked(att, err)
 	}
+	att.peerFin = att.resuming && r.in.Ack().Fin
 	att.users = 2
 	running.Go(func() { r.leaveLink(att, r.writeLink(att)) })
 	running.Go(func() { r.leaveLink(att, r.readLink(att)) })
@@ -184,32 +213,45 @@ func (r *Relay) dial(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() {
 		s, err := r.connect(ctx)
 		r.mu.Lock()
-		defer r.mu.Unlock()
 		r.dialing = false
-		poke(r.changed)
-		switch {
-		case err == nil && (r.aborted || r.reset != nil):
-			abort(s)
-			return
-		case err == nil:
-			r.socket = s
-			r.users = 2
-			running.Go(func() { r.leaveSocket(r.readSocket(s)) })
-			running.Go(func() { r.leaveSocket(r.writeSocket(s)) })
-			if !r.opener {
-				r.answer = &wire.Opened{Result: wire.OpenOK, Limit: r.in.Ack().Limit}
-			}
-		case r.opener:
-			r.resetLocked(wire.ResetConnection, err.Error(), false)
-		default:
-			e := resultOf(err)
-			if r.openErr == nil {
-				r.openErr = e
-			}
-			r.answer = &wire.Opened{Result: e.Result, Reason: e.Reason}
+		if err == nil && !r.unwanted && r.reset == nil {
+			r.serveLocked(running, s)
+			s = nil
+		} else if err != nil {
+			r.notConnectedLocked(err)
 		}
 		r.wakeLinkLocked()
+		poke(r.changed)
+		r.mu.Unlock()
+		if s != nil && err == nil {
+			abort(s)
+		}
 	})
+}
+
+func (r *Relay) serveLocked(running *sync.WaitGroup, s Socket) {
+	r.socket, r.users = s, 2
+	running.Go(func() { r.leaveSocket(r.readSocket(s)) })
+	running.Go(func() { r.leaveSocket(r.writeSocket(s)) })
+	if !r.opener {
+		r.answer = &wire.Opened{Result: wire.OpenOK, Limit: r.in.Ack().Limit}
+	}
+}
+
+func (r *Relay) notConnectedLocked(err error) {
+	if r.opener {
+		r.resetLocked(wire.ResetConnection, err.Error(), false)
+		return
+	}
+	if r.reset != nil {
+		return // it is why
+	}
+	e := resultOf(err)
+	r.openErr = e
+	r.answer = &wire.Opened{Result: e.Result, Reason: e.Reason}
+	if r.att != nil {
+		r.armLocked(lingerTimeout)
+	}
 }
 
 // leaveLink is the end of a goroutine of a link.
@@ -217,7 +259,7 @@ func (r *Relay) leaveLink(att *attachment, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		att.failLocked(err)
+		r.failLocked(att, err)
 	}
 	att.users--
 	poke(r.changed)
@@ -237,32 +279,24 @@ func (r *Relay) leaveSocket(err error) {
 // finish gives everything back; all goroutines have ended.
 func (r *Relay) finish() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
-	r.disarmLocked()
-	if r.flush != nil {
-		r.flush.Stop()
-	}
-	if next := r.next; next != nil {
-		r.next = nil
-		if r.opener { // nothing was said on it yet
-			r.mu.Unlock()
-			r.cfg.Released(next.link)
-			r.mu.Lock()
-		} else {
-			next.link.Close()
-		}
-	}
-	if r.socket != nil && !r.aborted {
-		r.socket.Close()
-	}
+	r.stopTimersLocked()
+	next := r.next
+	r.next = nil
 	r.out.Close()
 	r.in.Close()
-	if r.openErr != nil {
-		return r.openErr
+	err := r.openErr
+	if err == nil && r.reset != nil {
+		err = r.reset
 	}
-	if r.reset != nil {
-		return r.reset
+	r.closeSocketLocked()
+	r.mu.Unlock()
+	switch {
+	case next == nil:
+	case r.opener: // nothing was said on it yet
+		r.cfg.Released(next.link)
+	default:
+		next.link.Close()
 	}
-	return nil
+	return err
 }

@@ -12,29 +12,6 @@ import (
 	"braid/tunnel/wire"
 )
 
-// ackSoonLocked sees to it that the peer hears what has arrived: at once when
-// it may be waiting for room, with the next data, or after ackDelay.
-func (r *Relay) ackSoonLocked() {
-	if r.in.Urgent() {
-		r.wakeLinkLocked()
-		return
-	}
-	if r.flushArmed || !r.in.News() || r.reset != nil {
-		return
-	}
-	r.flushArmed = true
-	if r.flush != nil {
-		r.flush.Reset(ackDelay)
-		return
-	}
-	r.flush = time.AfterFunc(ackDelay, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.flushArmed, r.flushNow = false, true
-		r.wakeLinkLocked()
-	})
-}
-
 // readSocket fills the Outbound until the program closes its side. It goes on
 // while there is no link.
 func (r *Relay) readSocket(s Socket) error {
@@ -148,6 +125,7 @@ func (r *Relay) writeSocket(s Socket) error {
 			n, err := s.Write(p)
 			r.mu.Lock()
 			r.in.Consume(n)
+			r.in.Tune(time.Now())
 			r.ackSoonLocked()
 			r.mu.Unlock()
 			if err != nil {

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
-	"net/netip"
 	"sync"
 	"syscall"
 	"testing"
@@ -34,27 +34,97 @@ func tcpPair(t testing.TB) (*net.TCPConn, *net.TCPConn) {
 	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 
-// kernelPair is two relays with kernel sockets, and the programs' ends.
-func kernelPair(t testing.TB, running *sync.WaitGroup, cfg Config) (nearApp, farApp *net.TCPConn, near, far *Relay, errs chan error) {
-	t.Helper()
-	nearApp, nearSock := tcpPair(t)
-	farApp, farSock := tcpPair(t)
-	nearLink, farLink := newLinks()
-	cfg.Released, cfg.Detached = func(Link) {}, func(*Relay, error) {}
-	open := wire.Open{
-		Source: netip.MustParseAddrPort("10.77.0.2:1"), Destination: netip.MustParseAddrPort("192.0.2.7:443"),
+// tcpLink is one end of a link that is a TCP connection without TLS. An idle
+// one holds only what a header needs.
+type tcpLink struct {
+	*net.TCPConn
+	header [wire.HeaderLen]byte
+	buf    []byte // what was read ahead is buf[start:end]
+	start  int
+	end    int
+}
+
+func newTCPLinks(t testing.TB) (near, far *tcpLink) {
+	a, b := tcpPair(t)
+	return &tcpLink{TCPConn: a}, &tcpLink{TCPConn: b}
+}
+
+func (l *tcpLink) WriteFrames(b []byte) error { _, err := l.Write(b); return err }
+
+func (l *tcpLink) ReadFrame() (wire.Type, []byte, error) {
+	if err := l.need(wire.HeaderLen); err != nil {
+		return 0, nil, err
 	}
-	errs = make(chan error, 2)
-	near = NewOpener(cfg, open, func(context.Context) (Socket, error) { return nearSock, nil })
-	running.Go(func() { errs <- near.Run(context.Background(), nearLink) })
-	_, b, err := farLink.ReadFrame()
+	typ, n, err := wire.ParseHeader(l.buf[l.start:l.end])
+	if err != nil {
+		return typ, nil, err
+	}
+	if err := l.need(wire.HeaderLen + n); err != nil {
+		return typ, nil, err
+	}
+	p := l.buf[l.start+wire.HeaderLen:][:n]
+	l.start += wire.HeaderLen + n
+	return typ, p, nil
+}
+
+// need reads ahead until n bytes are there. A buffer is made when the first
+// bytes have come.
+func (l *tcpLink) need(n int) error {
+	if l.start == l.end {
+		l.start, l.end = 0, 0
+	}
+	if l.buf == nil {
+		if _, err := io.ReadFull(l.TCPConn, l.header[:]); err != nil {
+			return err
+		}
+		l.buf = make([]byte, tcpLinkBytes)
+		l.end = copy(l.buf, l.header[:])
+	}
+	if len(l.buf)-l.start < n {
+		l.end = copy(l.buf, l.buf[l.start:l.end])
+		l.start = 0
+	}
+	for l.end-l.start < n {
+		m, err := l.Read(l.buf[l.end:])
+		if l.end += m; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tcpLinkBytes is what a tcpLink reads ahead at most.
+var tcpLinkBytes = 256 << 10
+
+// accepterOf makes the accepter that the first frame of a link asks for.
+func accepterOf(t testing.TB, cfg Config, link Link, sock Socket) *Relay {
+	t.Helper()
+	_, b, err := link.ReadFrame()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if open, err = wire.ParseOpen(b); err != nil {
+	open, err := wire.ParseOpen(b)
+	if err != nil {
 		t.Fatal(err)
 	}
-	far = NewAccepter(cfg, open, func(context.Context) (Socket, error) { return farSock, nil })
+	return NewAccepter(cfg, open, func(context.Context) (Socket, error) { return sock, nil })
+}
+
+// kernelPair is two relays with kernel sockets, and the programs' ends.
+func kernelPair(t testing.TB, running *sync.WaitGroup, cfg Config, nearLink, farLink Link) (nearApp, farApp *net.TCPConn, near, far *Relay, errs chan error) {
+	t.Helper()
+	nearApp, nearSock := tcpPair(t)
+	farApp, farSock := tcpPair(t)
+	if cfg.Released == nil {
+		cfg.Released = func(Link) {}
+	}
+	if cfg.Detached == nil {
+		cfg.Detached = func(*Relay, error) {}
+	}
+	errs = make(chan error, 2)
+	near = NewOpener(cfg, testOpen, func(context.Context) (Socket, error) { return nearSock, nil })
+	running.Go(func() { errs <- near.Run(context.Background(), nearLink) })
+	far = accepterOf(t, cfg, farLink, farSock)
 	running.Go(func() { errs <- far.Run(context.Background(), farLink) })
 	return nearApp, farApp, near, far, errs
 }
@@ -62,7 +132,8 @@ func kernelPair(t testing.TB, running *sync.WaitGroup, cfg Config) (nearApp, far
 func TestKernelSockets(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	nearApp, farApp, near, _, errs := kernelPair(t, &running, testConfig)
+	a, b := newLinks()
+	nearApp, farApp, near, _, errs := kernelPair(t, &running, testConfig, a, b)
 	data := pattern(1, 8<<20)
 	for _, way := range [][2]*net.TCPConn{{nearApp, farApp}, {farApp, nearApp}} {
 		running.Go(func() { way[0].Write(data); way[0].CloseWrite() })
@@ -88,7 +159,8 @@ func TestKernelSockets(t *testing.T) {
 func TestKernelReset(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	nearApp, farApp, _, _, errs := kernelPair(t, &running, testConfig)
+	a, b := newLinks()
+	nearApp, farApp, _, _, errs := kernelPair(t, &running, testConfig, a, b)
 	nearApp.Write([]byte("x"))
 	io.ReadFull(farApp, make([]byte, 1))
 	nearApp.SetLinger(0)
@@ -106,35 +178,96 @@ func TestKernelReset(t *testing.T) {
 	farApp.Close()
 }
 
-// 64 KiB from socket to link to socket.
-func BenchmarkRelay(b *testing.B) {
+// Programs that read in fits and starts over kernel sockets, and links that are
+// replaced all the time while they are well.
+func TestKernelSocketsAndReplacedLinks(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	cfg := testConfig
 	cfg.BufferBytes, cfg.WindowBytes = 4<<20, 4<<20
-	nearApp, farApp, _, _, _ := kernelPair(b, &running, cfg)
-	defer farApp.Close()
-	defer nearApp.Close()
-	p := make([]byte, 64<<10)
-	const warm = 500 // blocks and batches come from pools
-	move := func(n int) {
-		var writer sync.WaitGroup
-		writer.Go(func() {
-			for range n {
-				nearApp.Write(p)
+	a, b := newLinks()
+	nearApp, farApp, near, far, errs := kernelPair(t, &running, cfg, a, b)
+	size := 12 << 20
+	if raceDetector {
+		size = 3 << 20
+	}
+	var programs sync.WaitGroup
+	for n, way := range [][2]*net.TCPConn{{nearApp, farApp}, {farApp, nearApp}} {
+		data := pattern(uint64(n), size)
+		way[1].SetReadBuffer(256 << 10)
+		programs.Go(func() { way[0].Write(data); way[0].CloseWrite() })
+		programs.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(n), 1))
+			buf := make([]byte, 256<<10)
+			for at := 0; ; {
+				n, err := way[1].Read(buf[:1+r.IntN(len(buf))])
+				if !bytes.HasPrefix(data[at:], buf[:n]) {
+					t.Errorf("wrong bytes at %d", at)
+					return
+				}
+				if at += n; err != nil {
+					if err != io.EOF || at != len(data) {
+						t.Errorf("%v at %d of %d", err, at, len(data))
+					}
+					return
+				}
+				if r.IntN(20) == 0 {
+					time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
+				}
 			}
 		})
-		io.CopyN(discard{}, farApp, int64(n)*int64(len(p)))
-		writer.Wait()
 	}
-	move(warm)
-	b.SetBytes(int64(len(p)))
-	b.ReportAllocs()
-	b.ResetTimer()
-	move(b.N)
+	stop := make(chan struct{})
+	replaced := 0
+	running.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(300 * time.Microsecond):
+			}
+			l, m := newLinks()
+			if !near.Attach(l) {
+				return
+			}
+			replaced++
+			running.Go(func() {
+				typ, b, err := m.ReadFrame()
+				if err != nil {
+					return
+				}
+				if typ == wire.TypeOpen { // it was replaced before it was open
+					far.AttachReopened(m)
+					return
+				}
+				if ask, err := wire.ParseResume(b); err != nil || !far.AttachResumed(m, ask) {
+					m.Close()
+				}
+			})
+		}
+	})
+	programs.Wait()
+	close(stop)
+	// One may miss the other's last word.
+	if err := <-errs; err != nil {
+		t.Error(err)
+	}
+	if l := near.Link(); l != nil {
+		l.Close()
+	}
+	if l := far.Link(); l != nil {
+		l.Close()
+	}
+	t.Logf("%d links replaced, near %+v, far %+v", replaced, near.Stats(), far.Stats())
+	for _, r := range []*Relay{near, far} {
+		r.mu.Lock()
+		r.expired = true
+		poke(r.changed)
+		r.mu.Unlock()
+	}
+	if err := <-errs; err != nil {
+		t.Error(err)
+	}
+	nearApp.Close()
+	farApp.Close()
 }
-
-// discard is io.Discard without ReadFrom, which would take another path.
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -50,6 +50,7 @@ func (r *Relay) ackLocked(att *attachment, a wire.StreamAck) {
 func (r *Relay) resumedLocked(att *attachment, a wire.StreamAck) {
 	att.established = true
 	att.peerFinAck, att.finSaid = a.Fin, a.Fin
+	r.resumed++
 	poke(att.wake)
 	if r.reset != nil {
 		return
@@ -68,7 +69,7 @@ func (r *Relay) resumedLocked(att *attachment, a wire.StreamAck) {
 func (r *Relay) peerResetLocked(att *attachment, n wire.Notice) {
 	att.peerReset = true
 	poke(att.wake)
-	if att.resuming && !att.established && wire.ResetCode(n.Code) == wire.ResetUnknown && r.completeLocked() {
+	if att.resuming && !att.established && wire.ResetCode(n.Code) == wire.ResetUnknown && att.complete {
 		return
 	}
 	r.resetLocked(wire.ResetCode(n.Code), n.Reason, true)

@@ -29,11 +29,14 @@ var blocks = sync.Pool{New: func() any { return new(block) }}
 // peer's acknowledgement can be there before the write has returned.
 type Buffer struct {
 	limit  int // bytes that may be held
+	budget *Budget
+	exempt int // blocks that the budget does not pay for
 	blocks []*block
 	lent   bool   // Space was called and Commit not yet: the last block stays
 	start  uint64 // offset of the first byte of blocks[0]
 	acked  uint64
 	sent   uint64
+	most   uint64 // the largest that sent ever was
 	end    uint64
 }
 
@@ -47,6 +50,9 @@ func (b *Buffer) Acked() uint64 { return b.acked }
 // Sent is the offset of the next byte to send.
 func (b *Buffer) Sent() uint64 { return b.sent }
 
+// MostSent is the offset behind the last byte that was ever sent.
+func (b *Buffer) MostSent() uint64 { return b.most }
+
 // End is the offset behind the last byte.
 func (b *Buffer) End() uint64 { return b.end }
 
@@ -55,7 +61,7 @@ func (b *Buffer) Held() int { return int(b.end - b.acked) }
 
 // Space returns room for more bytes behind the last, to be read into and then
 // committed; until then it stays, whatever is acknowledged meanwhile. It is
-// empty when the limit is reached.
+// empty when the limit is reached, or the budget has no block left.
 func (b *Buffer) Space() []byte {
 	room := b.limit - b.Held()
 	if room <= 0 {
@@ -63,6 +69,9 @@ func (b *Buffer) Space() []byte {
 	}
 	at := int(b.end - b.start)
 	if at == len(b.blocks)*blockBytes {
+		if len(b.blocks) >= b.exempt && b.budget.take(1) == 0 {
+			return nil
+		}
 		b.blocks = append(b.blocks, blocks.Get().(*block))
 	}
 	b.lent = true
@@ -98,6 +107,7 @@ func (b *Buffer) Advance(n int) {
 		panic(fmt.Sprintf("stream: %d bytes sent of %d", n, b.end-b.sent))
 	}
 	b.sent += uint64(n)
+	b.most = max(b.most, b.sent)
 }
 
 // Ack takes the peer's word that it has everything before offset, and frees
@@ -113,9 +123,11 @@ func (b *Buffer) Ack(offset uint64) bool {
 }
 
 // Rewind makes everything from the peer's offset on unsent again, for another
-// carrier. It reports false as Ack does.
+// carrier. It reports false as Ack does. The offset may be beyond Sent: when a
+// greeting has been overtaken by a later one, sending begins too early in the
+// stream for a while, on a carrier that the peer has left.
 func (b *Buffer) Rewind(offset uint64) bool {
-	if offset < b.acked || offset > b.sent {
+	if offset < b.acked || offset > b.most {
 		return false
 	}
 	b.acked, b.sent = offset, offset
@@ -129,7 +141,7 @@ func (b *Buffer) skip(n int) {
 		panic("stream: bytes skipped while others wait")
 	}
 	b.end += uint64(n)
-	b.sent, b.acked = b.end, b.end
+	b.sent, b.acked, b.most = b.end, b.end, b.end
 	b.release()
 	b.start = b.end
 }
@@ -147,6 +159,7 @@ func (b *Buffer) release() {
 	for _, blk := range b.blocks[:n] {
 		blocks.Put(blk)
 	}
+	b.budget.give(max(0, len(b.blocks)-b.exempt) - max(0, len(b.blocks)-n-b.exempt))
 	// Moved down, so that the slice keeps its room and nothing allocates.
 	kept := copy(b.blocks, b.blocks[n:])
 	clear(b.blocks[kept:])

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 )
@@ -91,6 +92,9 @@ func TestBufferRefusesWhatCannotBe(t *testing.T) {
 	if !b.Rewind(400) || b.Sent() != 400 || b.Acked() != 400 {
 		t.Errorf("rewound to %d, %d", b.Acked(), b.Sent())
 	}
+	if !b.Rewind(450) || b.Sent() != 450 || b.MostSent() != 500 {
+		t.Errorf("rewound to %d, most %d: what was sent on an earlier carrier counts", b.Sent(), b.MostSent())
+	}
 }
 
 // The buffer against a plain slice, at random.
@@ -102,10 +106,7 @@ func TestBufferModel(t *testing.T) {
 		for range 1000 {
 			switch r.IntN(4) {
 			case 0:
-				p := make([]byte, r.IntN(2*blockBytes))
-				for i := range p {
-					p[i] = byte(r.Uint32())
-				}
+				p := noise(r.IntN(1<<20), r.IntN(2*blockBytes))
 				all = append(all, p[:fill(b, p)]...)
 			case 1:
 				p := b.Unsent(1 + r.IntN(blockBytes))
@@ -118,7 +119,7 @@ func TestBufferModel(t *testing.T) {
 					t.Fatalf("seed %d: acknowledgement refused", seed)
 				}
 			case 3:
-				if r.IntN(10) == 0 && !b.Rewind(b.Acked()+r.Uint64N(b.Sent()-b.Acked()+1)) {
+				if r.IntN(10) == 0 && !b.Rewind(b.Acked()+r.Uint64N(b.MostSent()-b.Acked()+1)) {
 					t.Fatalf("seed %d: rewind refused", seed)
 				}
 			}
@@ -146,3 +147,16 @@ func TestBufferDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations for each 100 KB", n)
 	}
 }
+
+var noiseTable = func() []byte {
+	r := rand.New(rand.NewPCG(1, 7))
+	b := make([]byte, 4<<20)
+	for i := 0; i < len(b); i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], r.Uint64())
+	}
+	return b
+}()
+
+// noise returns n random bytes, at most 3 MiB, the same for the same start
+// below 1 MiB. They are not to be written to.
+func noise(start, n int) []byte { return noiseTable[start : start+n] }

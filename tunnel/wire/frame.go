@@ -50,6 +50,7 @@ const (
 	TypeReset   Type = 0x25
 	TypeResume  Type = 0x26
 	TypeResumed Type = 0x27
+	TypeWant    Type = 0x28
 )
 
 // MaxControlLen bounds the payload of every frame that is not a packet, in
@@ -76,6 +77,7 @@ var typeNames = map[Type]string{
 	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypePacket: "packet",
 	TypeOpen: "open", TypeOpened: "opened", TypeData: "data", TypeFin: "fin",
 	TypeAck: "ack", TypeReset: "reset", TypeResume: "resume", TypeResumed: "resumed",
+	TypeWant: "want",
 }
 
 // String returns the type's name in docs/protocol.md.

@@ -26,6 +26,7 @@ const (
 	maxOpenedLen = minOpenedLen + maxText
 	minResetLen  = 1 + 1
 	maxResetLen  = minResetLen + maxText
+	wantLen      = 2
 )
 
 // streamLimits is lengthLimits for the types of the stream lane.
@@ -45,12 +46,15 @@ func streamLimits(t Type) (low, high int, ok bool) {
 		return minResetLen, maxResetLen, true
 	case TypeResume:
 		return resumeLen, resumeLen, true
+	case TypeWant:
+		return wantLen, wantLen, true
 	}
 	return 0, 0, false
 }
 
 // Open asks the peer to connect a new stream. Nothing but Reset may follow it
-// before Opened has come.
+// before Opened has come. When the carrier dies before that, Open comes again
+// on another one, the same in every field.
 //
 //	stream 16 bytes | source address, port u16 |
 //	destination address, port u16 | limit u64
@@ -243,4 +247,29 @@ const (
 // AppendReset appends a Reset frame to b; ParseNotice parses its payload.
 func AppendReset(b []byte, code ResetCode, reason string) []byte {
 	return appendNotice(b, TypeReset, uint8(code), reason)
+}
+
+// Want is the server's word to the client on how many carriers on which the
+// server opens streams it wants in all; the client makes them.
+//
+//	carriers u16
+type Want struct {
+	Carriers uint16
+}
+
+// Append appends the frame to b.
+func (w Want) Append(b []byte) []byte {
+	return appendFrame(b, TypeWant, func(b []byte) []byte {
+		return binary.BigEndian.AppendUint16(b, w.Carriers)
+	})
+}
+
+// ParseWant parses the payload of a Want frame.
+func ParseWant(p []byte) (Want, error) {
+	c := cursor{b: p}
+	w := Want{Carriers: c.u16("want carriers")}
+	if err := c.end("want"); err != nil {
+		return Want{}, err
+	}
+	return w, nil
 }

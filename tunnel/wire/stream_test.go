@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"testing"
@@ -57,6 +58,14 @@ func TestStreamFramesRoundTrip(t *testing.T) {
 	}
 	truncations(t, p, func(b []byte) error { _, err := ParseNotice(b); return err })
 
+	for _, w := range []Want{{}, {1}, {1<<16 - 1}} {
+		p = payload(t, w.Append(nil), TypeWant)
+		if got, err := ParseWant(p); err != nil || got != w {
+			t.Errorf("ParseWant = %+v, %v; want %+v", got, err, w)
+		}
+		truncations(t, p, func(b []byte) error { _, err := ParseWant(b); return err })
+	}
+
 	if p := payload(t, AppendData(nil, make([]byte, MaxDataLen)), TypeData); len(p) != MaxDataLen {
 		t.Errorf("data of %d bytes", len(p))
 	}
@@ -84,9 +93,40 @@ func TestStreamFramesRefused(t *testing.T) {
 		{0x20, 0, 0, 37}, {0x20, 0, 0, 63}, {0x21, 0, 0, 9}, {0x21, 0, 1, 10}, {0x22, 0, 0, 0}, {0x22, 1, 0, 1},
 		{0x23, 0, 0, 1}, {0x24, 0, 0, 16}, {0x24, 0, 0, 18}, {0x25, 0, 0, 1}, {0x25, 0, 1, 2},
 		{0x26, 0, 0, 32}, {0x26, 0, 0, 34}, {0x27, 0, 0, 16}, {0x28, 0, 0, 1},
+		{0x28, 0, 0, 3}, {0x29, 0, 0, 1},
 	} {
 		if _, _, err := ParseHeader(h[:]); !errors.Is(err, ErrMalformed) {
 			t.Errorf("header % x: %v", h, err)
 		}
 	}
+}
+
+func TestStreamTypesHaveNames(t *testing.T) {
+	if s := TypeWant.String(); s != "want" {
+		t.Errorf("TypeWant is called %q", s)
+	}
+	for typ := TypeOpen; typ <= TypeWant; typ++ {
+		if _, ok := typeNames[typ]; !ok {
+			t.Errorf("type %#x has no name", uint8(typ))
+		}
+		if _, _, ok := lengthLimits(typ); !ok {
+			t.Errorf("%v has no limits", typ)
+		}
+	}
+}
+
+// What parses encodes to the very same bytes, and nothing else parses.
+func FuzzWant(f *testing.F) {
+	f.Add(Want{Carriers: 3}.Append(nil)[HeaderLen:])
+	f.Add([]byte{1})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, p []byte) {
+		w, err := ParseWant(p)
+		if (err == nil) != (len(p) == wantLen) {
+			t.Fatalf("ParseWant of %d bytes: %v", len(p), err)
+		}
+		if err == nil && !bytes.Equal(w.Append(nil)[HeaderLen:], p) {
+			t.Fatalf("parsed % x, encodes to % x", p, w.Append(nil))
+		}
+	})
 }
