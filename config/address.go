@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -204,5 +205,43 @@ func firstHost(p netip.Prefix) netip.Addr {
 	if notHost(p, a) != "" {
 		a = a.Next()
 	}
+	return a
+}
+
+// Of each range braid keeps some addresses to itself, when it has enough.
+const (
+	reservedAddresses = 4
+	reservedHostBits  = 4 // a range with fewer has none to spare
+)
+
+// Reserved returns the addresses that braid keeps for itself in a tunnel's
+// range: the last four before the last one, in order, or none in a range of
+// fewer than 16. The fake peers of terminated connections have them.
+func Reserved(p netip.Prefix) []netip.Addr {
+	if !p.IsValid() || p.Addr().BitLen()-p.Bits() < reservedHostBits {
+		return nil
+	}
+	a := lastAddr(p)
+	var list []netip.Addr
+	for range reservedAddresses {
+		a = a.Prev()
+		list = append(list, a)
+	}
+	slices.Reverse(list)
+	return list
+}
+
+// reserved reports whether a is kept for braid in the range of p.
+func reserved(p netip.Prefix, a netip.Addr) bool {
+	return slices.Contains(Reserved(p), a)
+}
+
+// lastAddr is the highest address in the range of p.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
 	return a
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -27,6 +28,11 @@ func newRanges(list *node, errs *Errors) *ranges {
 				"give one IPv4 and one IPv6 address at most")
 			r.complete = false
 			continue
+		}
+		if reserved(p.value, p.value.Addr()) {
+			// Clients do not learn this address, and would take it for their own use.
+			errs.add(p.node, "must not be one of the four addresses before the last of its range, which braid keeps for itself",
+				fmt.Sprintf("write %q", netip.PrefixFrom(firstHost(p.value), p.value.Bits()).String()))
 		}
 		r.own = append(r.own, p)
 		r.taken[p.value.Addr()] = p.node
@@ -71,6 +77,10 @@ func (r *ranges) foreign(a netip.Addr) (problem, mend string) {
 		if what := notHost(p.value, a); what != "" {
 			return "is the " + what + " in " + p.value.Masked().String() + ", not a host's", "choose another one, or leave addresses out"
 		}
+		if reserved(p.value, a) {
+			list := Reserved(p.value.Masked())
+			return fmt.Sprintf("is one of %v to %v, which braid keeps for itself", list[0], list[len(list)-1]), "choose another one, or leave addresses out"
+		}
 		return "", ""
 	}
 	if !r.complete {
@@ -111,7 +121,7 @@ func (r *ranges) assign(n *node, errs *Errors) []netip.Addr {
 	var mine []netip.Addr
 	for i, p := range r.own {
 		a := r.next[i]
-		for p.value.Contains(a) && (r.taken[a] != nil || special(single(a)) != "") {
+		for p.value.Contains(a) && (r.taken[a] != nil || special(single(a)) != "" || reserved(p.value, a)) {
 			a = a.Next()
 		}
 		r.next[i] = a

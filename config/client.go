@@ -14,6 +14,7 @@ type Client struct {
 	PrivateKeyFile  string // absolute when the file's folder is known
 	Control         string // path of the control socket
 	Tunnel          ClientTunnel
+	Limits          Limits
 	Uplinks         []UplinkRule // in order; the method Uplink applies them
 }
 
@@ -25,15 +26,9 @@ type ClientTunnel struct {
 	Exclude    []netip.Prefix // what does not, unless a longer one of Routes holds it
 	KillSwitch bool           // whether Routes are blocked beside the tunnel
 	TCP        TCPMode
+	Packets    []netip.Prefix // TCP from or to these travels as packets whatever TCP says
+	Congestion string         // of carriers of streams; "" is not given, see DefaultCongestion
 }
-
-// TCPMode says how TCP connections travel.
-type TCPMode string
-
-const (
-	TCPStreams TCPMode = "streams" // each on a connection of its own
-	TCPPackets TCPMode = "packets" // as packets like all else
-)
 
 // ParseClient reads a client's configuration. A relative private_key_file is
 // taken from the folder dir, or left alone when that is "". The error is
@@ -51,8 +46,11 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 		Tunnel: ClientTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),
 			KillSwitch: tunnel.isTrue("kill_switch"),
-			TCP:        one(tunnel.get("tcp"), errs, choice(TCPStreams, TCPPackets)),
+			TCP:        tcpMode(tunnel, errs),
+			Packets:    tcpPackets(tunnel, errs),
+			Congestion: congestion(tunnel, errs),
 		},
+		Limits: limits(root.get("limits"), errs),
 	}
 	servers := root.get("server")
 	c.Servers = bare(unique(each(servers, errs, parseServer), errs, removeOne))

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -28,7 +29,8 @@ func TestClientDefaults(t *testing.T) {
 		ServerPublicKey: testKeys[0].Public(),
 		PrivateKeyFile:  "/etc/braid/client.key",
 		Control:         "/run/braid/client.sock",
-		Tunnel:          ClientTunnel{Name: "braid0", Routes: prefixes("0.0.0.0/0", "::/0"), TCP: TCPPackets},
+		Tunnel:          ClientTunnel{Name: "braid0", Routes: prefixes("0.0.0.0/0", "::/0"), TCP: TCPStreams},
+		Limits:          Limits{Streams: 4096, NewStreamsPerSecond: 500, MemoryBytes: 256 << 20, Resume: 10 * time.Minute},
 	}
 	for name, text := range map[string]string{
 		"nothing given": clientRequired,
@@ -40,7 +42,14 @@ func TestClientDefaults(t *testing.T) {
 			routes = ["0.0.0.0/0", "::/0"]
 			exclude = []
 			kill_switch = false
-			tcp = "packets"`,
+			tcp = "streams"
+			packets = []
+			[limits]
+			streams = 4096
+			new_streams_per_second = 500
+			memory = "256MiB"
+			resume = "10m"`,
+		"empty tables": clientRequired + "[tunnel]\n[limits]",
 	} {
 		if diff := cmp.Diff(want, parseClientText(t, text), compareAddresses); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, diff)
@@ -55,6 +64,14 @@ func TestClientInFull(t *testing.T) {
 		name = "vpn"
 		routes = ["10.0.0.0/8", "fd00::/8"]
 		exclude = ["10.1.0.0/16", "169.254.0.0/16", "0.0.0.0/0"]
+		tcp = "packets"
+		packets = ["10.2.0.0/16", "::/0"]
+		congestion = "cubic"
+		[limits]
+		streams = 1
+		new_streams_per_second = 100_000
+		memory = "0.5 GiB"
+		resume = "1h30m"
 		[[uplink]]
 		interface = "vpn"
 		role = "never"
@@ -71,7 +88,9 @@ func TestClientInFull(t *testing.T) {
 		Tunnel: ClientTunnel{
 			Name: "vpn", Routes: prefixes("10.0.0.0/8", "fd00::/8"), TCP: TCPPackets,
 			Exclude: prefixes("10.1.0.0/16", "169.254.0.0/16", "0.0.0.0/0"),
+			Packets: prefixes("10.2.0.0/16", "::/0"), Congestion: "cubic",
 		},
+		Limits: Limits{Streams: 1, NewStreamsPerSecond: 100_000, MemoryBytes: 512 << 20, Resume: 90 * time.Minute},
 		Uplinks: []UplinkRule{
 			{Interface: "vpn", Role: RoleNever}, {Interface: "wlan[0-9]", Role: RoleNever}, {Interface: "w*", Role: RoleBond},
 		},

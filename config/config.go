@@ -9,11 +9,15 @@
 //	suggest.go      what an unknown key was meant to be
 //	server.go       the server's tree to a Server
 //	client.go       the client's tree to a Client
+//	limits.go         the limits of both
+//	egress.go         what clients reach
 //	values.go       values that are judged one by one:
 //	address.go        addresses and networks
 //	hostport.go       the server's address, and where it listens
 //	names.go          names of clients and interfaces
 //	paths.go          files and sockets
+//	rule.go           networks and ports that clients reach or not
+//	tcp.go            how TCP travels
 //	uplink.go       which uplinks are used, and how
 //	assign.go       addresses for clients that have none of their own
 //	unavailable.go  what is valid but not built yet

@@ -5,9 +5,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -58,9 +60,11 @@ func FuzzClient(f *testing.F) {
 		}
 		checkNetworks(t, c.Tunnel.Routes)
 		checkNetworks(t, c.Tunnel.Exclude)
-		if c.Tunnel.KillSwitch || c.Tunnel.TCP != TCPPackets {
+		if c.Tunnel.KillSwitch {
 			t.Fatalf("not available, but accepted: %+v", c.Tunnel)
 		}
+		checkTCP(t, c.Tunnel.TCP, c.Tunnel.Packets, c.Tunnel.Congestion)
+		checkLimits(t, c.Limits)
 		for _, r := range c.Uplinks {
 			if r.Interface == "" || r.Role != RoleBond && r.Role != RoleNever || r.CapBytes != 0 {
 				t.Fatalf("rule %+v", r)
@@ -128,9 +132,15 @@ func checkServer(t *testing.T, s *Server) {
 		t.Fatalf("incomplete: %+v", s)
 	}
 	checkDevice(t, s.Tunnel.Name)
-	if s.Tunnel.MTU < 1280 || s.Tunnel.MTU > 65535 || len(s.Tunnel.DNS) > 0 || s.Egress.Source != SourceServer {
-		t.Fatalf("tunnel %+v, egress %+v", s.Tunnel, s.Egress)
+	if s.Tunnel.MTU < 1280 || s.Tunnel.MTU > 65535 || len(s.Tunnel.DNS) > 0 {
+		t.Fatalf("tunnel %+v", s.Tunnel)
 	}
+	checkTCP(t, s.Tunnel.TCP, s.Tunnel.Packets, s.Tunnel.Congestion)
+	checkLimits(t, s.Limits.Limits)
+	if each := s.Limits.StreamsPerClient; each < 1 || each > s.Limits.Streams {
+		t.Fatalf("limits %+v", s.Limits)
+	}
+	checkEgress(t, s.Egress)
 	if n := len(s.Tunnel.Addresses); n == 0 || n > 2 || n == 2 && s.Tunnel.Addresses[0].Addr().Is4() == s.Tunnel.Addresses[1].Addr().Is4() {
 		t.Fatalf("tunnel addresses %v", s.Tunnel.Addresses)
 	}
@@ -164,6 +174,9 @@ func checkServer(t *testing.T, s *Server) {
 			if p.Bits() < a.BitLen()-1 && (a == p.Masked().Addr() || a.Is4() && !p.Contains(a.Next())) {
 				t.Fatalf("client %s: address %v is no host's", c.Name, a)
 			}
+			if slices.Contains(Reserved(p.Masked()), a) {
+				t.Fatalf("client %s: address %v is kept for braid", c.Name, a)
+			}
 			taken[a] = true
 		}
 		for _, r := range c.Routes {
@@ -176,6 +189,34 @@ func checkServer(t *testing.T, s *Server) {
 		routes = append(routes, c.Routes...)
 	}
 	checkNetworks(t, routes)
+}
+
+func checkTCP(t *testing.T, mode TCPMode, packets []netip.Prefix, congestion string) {
+	if mode != TCPStreams && mode != TCPPackets || len(congestion) > 15 || strings.ContainsAny(congestion, " /\x00ABC") {
+		t.Fatalf("tcp %q, congestion %q", mode, congestion)
+	}
+	checkNetworks(t, packets)
+}
+
+func checkLimits(t *testing.T, l Limits) {
+	if l.Streams < 1 || l.Streams > 1<<18 || l.NewStreamsPerSecond < 1 || l.NewStreamsPerSecond > 100_000 ||
+		l.MemoryBytes < 16<<20 || l.MemoryBytes > 1<<40 || l.Resume < 10*time.Second || l.Resume > 24*time.Hour {
+		t.Fatalf("limits %+v", l)
+	}
+}
+
+// checkEgress checks that all rules differ and none is on both sides.
+func checkEgress(t *testing.T, e Egress) {
+	if e.Source != SourceServer && e.Source != SourceTransparent {
+		t.Fatalf("source %q", e.Source)
+	}
+	seen := map[EgressRule]bool{}
+	for _, r := range append(slices.Clone(e.Allow), e.Deny...) {
+		if again, wrong := parseEgressRule(r.String()); wrong != nil || again != r || seen[r] {
+			t.Fatalf("rule %v of %+v", r, e)
+		}
+		seen[r] = true
+	}
 }
 
 func checkDevice(t *testing.T, name string) {
@@ -217,6 +258,18 @@ func serverText(s *Server) string {
 	}
 	fmt.Fprintf(&b, "[tunnel]\nname = %q\nmtu = %d\nnat = %v\n", s.Tunnel.Name, s.Tunnel.MTU, s.Tunnel.NAT)
 	list("addresses", len(s.Tunnel.Addresses), func(i int) string { return s.Tunnel.Addresses[i].String() })
+	fmt.Fprintf(&b, "tcp = %q\n", s.Tunnel.TCP)
+	list("packets", len(s.Tunnel.Packets), func(i int) string { return s.Tunnel.Packets[i].String() })
+	if s.Tunnel.Congestion != "" {
+		fmt.Fprintf(&b, "congestion = %q\n", s.Tunnel.Congestion)
+	}
+	fmt.Fprintf(&b, "[egress]\nsource = %q\n", s.Egress.Source)
+	list("allow", len(s.Egress.Allow), func(i int) string { return s.Egress.Allow[i].String() })
+	list("deny", len(s.Egress.Deny), func(i int) string { return s.Egress.Deny[i].String() })
+	fmt.Fprintf(&b, "[limits]\nstreams_per_client = %d\nstreams = %d\nnew_streams_per_second = %d\n",
+		s.Limits.StreamsPerClient, s.Limits.Streams, s.Limits.NewStreamsPerSecond)
+	// No memory above 2^53 bytes is allowed, so its megabytes are exact to the byte.
+	fmt.Fprintf(&b, "memory = \"%.6fMB\"\nresume = %q\n", float64(s.Limits.MemoryBytes)/1e6, s.Limits.Resume)
 	for _, c := range s.Clients {
 		fmt.Fprintf(&b, "[[client]]\nname = %q\npublic_key = %q\n", c.Name, c.PublicKey)
 		list("addresses", len(c.Addresses), func(i int) string { return c.Addresses[i].String() })

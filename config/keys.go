@@ -14,12 +14,22 @@ var serverSchema = schema{
 	{key: "tunnel.addresses", typ: typeStrings, def: `["10.77.0.1/24", "fd77:b4a1::1/64"]`},
 	{key: "tunnel.mtu", typ: typeInteger, def: `1500`},
 	{key: "tunnel.nat", typ: typeBool, def: `true`},
+	{key: "tunnel.tcp", typ: typeString, def: `"streams"`},
+	{key: "tunnel.packets", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
+	{key: "tunnel.congestion", typ: typeString, def: `"bbr"`}, // DefaultCongestion
 	{key: "tunnel.dns", typ: typeStrings, def: `[]`, example: `["9.9.9.9"]`},
 
 	{key: "egress", typ: typeTable},
 	{key: "egress.source", typ: typeString, def: `"server"`},
-	{key: "egress.allow", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
-	{key: "egress.deny", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
+	{key: "egress.allow", typ: typeStrings, def: `[]`, example: `["10.77.0.0/24:22"]`},
+	{key: "egress.deny", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24", ":25"]`},
+
+	{key: "limits", typ: typeTable},
+	{key: "limits.streams_per_client", typ: typeInteger, def: `4096`},
+	{key: "limits.streams", typ: typeInteger, def: `16384`},
+	{key: "limits.new_streams_per_second", typ: typeInteger, def: `500`},
+	{key: "limits.memory", typ: typeString, def: `"1GiB"`},
+	{key: "limits.resume", typ: typeString, def: `"10m"`},
 
 	{key: "client", typ: typeTables},
 	{key: "client[].name", typ: typeString, required: true, example: `"home"`},
@@ -39,7 +49,15 @@ var clientSchema = schema{
 	{key: "tunnel.routes", typ: typeStrings, def: `["0.0.0.0/0", "::/0"]`},
 	{key: "tunnel.exclude", typ: typeStrings, def: `[]`, example: `["192.168.0.0/16"]`},
 	{key: "tunnel.kill_switch", typ: typeBool, def: `false`},
-	{key: "tunnel.tcp", typ: typeString, def: `"packets"`}, // "streams" once there is a stream lane
+	{key: "tunnel.tcp", typ: typeString, def: `"streams"`},
+	{key: "tunnel.packets", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
+	{key: "tunnel.congestion", typ: typeString, def: `"bbr"`}, // DefaultCongestion
+
+	{key: "limits", typ: typeTable},
+	{key: "limits.streams", typ: typeInteger, def: `4096`},
+	{key: "limits.new_streams_per_second", typ: typeInteger, def: `500`},
+	{key: "limits.memory", typ: typeString, def: `"256MiB"`},
+	{key: "limits.resume", typ: typeString, def: `"10m"`},
 
 	{key: "uplink", typ: typeTables},
 	{key: "uplink[].interface", typ: typeString, required: true, example: `"ppp*"`},

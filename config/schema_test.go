@@ -58,14 +58,10 @@ func TestSchemas(t *testing.T) {
 // says: a row of the tables that matches nothing would be a silent lie.
 func TestUnavailable(t *testing.T) {
 	server := map[string]string{
-		"tunnel.dns":    "[tunnel]\ndns = [\"9.9.9.9\"]",
-		"egress.source": "[egress]\nsource = \"transparent\"",
-		"egress.allow":  "[egress]\nallow = [\"10.0.0.0/8\"]",
-		"egress.deny":   "[egress]\ndeny = [\"10.0.0.0/8\"]",
+		"tunnel.dns": "[tunnel]\ndns = [\"9.9.9.9\"]",
 	}
 	client := map[string]string{
 		"tunnel.kill_switch": "[tunnel]\nkill_switch = true",
-		"tunnel.tcp":         "[tunnel]\ntcp = \"streams\"",
 		"uplink[].role":      "[[uplink]]\ninterface = \"*\"\nrole = \"backup\"",
 		"uplink[].cap":       "[[uplink]]\ninterface = \"*\"\ncap = \"50GB/month\"",
 	}

@@ -14,16 +14,20 @@ type Server struct {
 	Control        string           // path of the control socket
 	Tunnel         ServerTunnel
 	Egress         Egress
+	Limits         ServerLimits
 	Clients        []ServerClient // in the order of the file
 }
 
 // ServerTunnel is the server's end of the tunnel, and what clients are given.
 type ServerTunnel struct {
-	Name      string         // of the interface
-	Addresses []netip.Prefix // the server's own, with the length of the range: at most one per family
-	MTU       int            // bytes
-	NAT       bool           // whether clients appear with the server's address
-	DNS       []netip.Addr
+	Name       string         // of the interface
+	Addresses  []netip.Prefix // the server's own, with the length of the range: at most one per family
+	MTU        int            // bytes
+	NAT        bool           // whether clients appear with the server's address
+	TCP        TCPMode        // of connections toward clients
+	Packets    []netip.Prefix // TCP from or to these travels as packets whatever TCP says
+	Congestion string         // of carriers of streams; "" is not given, see DefaultCongestion
+	DNS        []netip.Addr
 }
 
 // Prefix returns a client's address with the length of its range.
@@ -36,27 +40,12 @@ func (t ServerTunnel) Prefix(a netip.Addr) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// Egress is what clients may reach from the server.
-type Egress struct {
-	Source EgressSource
-	Allow  []netip.Prefix
-	Deny   []netip.Prefix
-}
-
-// EgressSource is the source address of connections to the internet.
-type EgressSource string
-
-const (
-	SourceServer      EgressSource = "server"      // the server's own
-	SourceTransparent EgressSource = "transparent" // the client's
-)
-
 // ServerClient is a client as the server knows it. No two share a name, a
 // key, an address or a route.
 type ServerClient struct {
 	Name      string
 	PublicKey crypto.PublicKey
-	Addresses []netip.Addr   // in the ranges of ServerTunnel.Addresses, at most one of each
+	Addresses []netip.Addr   // in the ranges of ServerTunnel.Addresses, at most one of each, none Reserved
 	Routes    []netip.Prefix // networks behind the client
 }
 
@@ -78,21 +67,21 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	if root == nil {
 		return nil, errs
 	}
-	tunnel, egress := root.get("tunnel"), root.get("egress")
+	tunnel := root.get("tunnel")
 	s := &Server{
 		PrivateKeyFile: keyFile(root.get("private_key_file"), dir, errs),
 		Control:        one(root.get("control"), errs, parseSocket),
 		Tunnel: ServerTunnel{
-			Name: one(tunnel.get("name"), errs, parseDevice),
-			MTU:  mtu(tunnel.get("mtu"), errs),
-			NAT:  tunnel.isTrue("nat"),
-			DNS:  bare(unique(each(tunnel.get("dns"), errs, parseAddr), errs, removeOne)),
+			Name:       one(tunnel.get("name"), errs, parseDevice),
+			MTU:        mtu(tunnel.get("mtu"), errs),
+			NAT:        tunnel.isTrue("nat"),
+			TCP:        tcpMode(tunnel, errs),
+			Packets:    tcpPackets(tunnel, errs),
+			Congestion: congestion(tunnel, errs),
+			DNS:        bare(unique(each(tunnel.get("dns"), errs, parseAddr), errs, removeOne)),
 		},
-		Egress: Egress{
-			Source: one(egress.get("source"), errs, choice(SourceServer, SourceTransparent)),
-			Allow:  bare(unique(each(egress.get("allow"), errs, parsePrefix), errs, removeOne)),
-			Deny:   bare(unique(each(egress.get("deny"), errs, parsePrefix), errs, removeOne)),
-		},
+		Egress: egress(root.get("egress"), errs),
+		Limits: serverLimits(root.get("limits"), errs),
 	}
 	listen := root.get("listen")
 	s.Listen = bare(listenConflicts(each(listen, errs, parseListen), errs))

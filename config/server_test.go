@@ -1,9 +1,11 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -42,17 +44,24 @@ func parseServerText(t *testing.T, text string) *Server {
 	return s
 }
 
+var defaultServerLimits = ServerLimits{
+	Limits{Streams: 16384, NewStreamsPerSecond: 500, MemoryBytes: 1 << 30, Resume: 10 * time.Minute}, 4096,
+}
+
 func TestServerDefaults(t *testing.T) {
 	want := &Server{
 		Listen:         []netip.AddrPort{netip.MustParseAddrPort("[::]:443")},
 		PrivateKeyFile: "/etc/braid/server.key",
 		Control:        "/run/braid/server.sock",
-		Tunnel:         ServerTunnel{Name: "braid0", Addresses: prefixes("10.77.0.1/24", "fd77:b4a1::1/64"), MTU: 1500, NAT: true},
-		Egress:         Egress{Source: SourceServer},
+		Tunnel: ServerTunnel{
+			Name: "braid0", Addresses: prefixes("10.77.0.1/24", "fd77:b4a1::1/64"), MTU: 1500, NAT: true, TCP: TCPStreams,
+		},
+		Egress: Egress{Source: SourceServer},
+		Limits: defaultServerLimits,
 	}
 	for name, text := range map[string]string{
 		"nothing given": `private_key_file = "server.key"`,
-		"empty tables":  "private_key_file = \"server.key\"\n[tunnel]\n[egress]",
+		"empty tables":  "private_key_file = \"server.key\"\n[tunnel]\n[egress]\n[limits]",
 		"given as is": `listen = [":443"]
 			private_key_file = "./server.key"
 			control = "/run/braid/server.sock"
@@ -62,11 +71,19 @@ func TestServerDefaults(t *testing.T) {
 			addresses = ["10.77.0.1/24", "fd77:b4a1::1/64"]
 			mtu = 1500
 			nat = true
+			tcp = "streams"
+			packets = []
 			dns = []
 			[egress]
 			source = "server"
 			allow = []
-			deny = []`,
+			deny = []
+			[limits]
+			streams_per_client = 4096
+			streams = 16384
+			new_streams_per_second = 500
+			memory = "1GiB"
+			resume = "10m"`,
 	} {
 		if diff := cmp.Diff(want, parseServerText(t, text), compareAddresses); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, diff)
@@ -79,7 +96,17 @@ func TestServerInFull(t *testing.T) {
 		listen = ["0.0.0.0:443", "[2001:db8::1]:443", ":8443", "127.0.0.1:9443", "[::1]:9443"]
 		private_key_file = "/var/lib/braid/../key"
 		control = "/run/braid.sock"
-		tunnel = { name = "vpn", addresses = ["10.0.0.5/29"], mtu = 0x500, nat = false }
+		tunnel = { name = "vpn", addresses = ["10.0.0.5/29"], mtu = 0x500, nat = false, tcp = "packets", packets = ["10.0.0.0/8"], congestion = "bbr" }
+		[egress]
+		source = "transparent"
+		allow = ["10.0.0.6:22", "10.0.0.0/8", ":443"]
+		deny = ["10.0.0.0/8:25-26", "::/0"]
+		[limits]
+		streams_per_client = 20
+		streams = 20
+		new_streams_per_second = 1
+		memory = "16MiB"
+		resume = "24h"
 		[[client]]
 		name = "Büro 1"
 		public_key = "$B"
@@ -95,8 +122,15 @@ func TestServerInFull(t *testing.T) {
 		},
 		PrivateKeyFile: "/var/lib/key",
 		Control:        "/run/braid.sock",
-		Tunnel:         ServerTunnel{Name: "vpn", Addresses: prefixes("10.0.0.5/29"), MTU: 1280},
-		Egress:         Egress{Source: SourceServer},
+		Tunnel:         ServerTunnel{Name: "vpn", Addresses: prefixes("10.0.0.5/29"), MTU: 1280, TCP: TCPPackets, Packets: prefixes("10.0.0.0/8"), Congestion: "bbr"},
+		Egress: Egress{
+			Source: SourceTransparent,
+			Allow: []EgressRule{
+				{netip.MustParsePrefix("10.0.0.6/32"), 22, 22}, {netip.MustParsePrefix("10.0.0.0/8"), 0, 0}, {netip.Prefix{}, 443, 443},
+			},
+			Deny: []EgressRule{{netip.MustParsePrefix("10.0.0.0/8"), 25, 26}, {netip.MustParsePrefix("::/0"), 0, 0}},
+		},
+		Limits: ServerLimits{Limits{Streams: 20, NewStreamsPerSecond: 1, MemoryBytes: 16 << 20, Resume: 24 * time.Hour}, 20},
 		Clients: []ServerClient{
 			{
 				Name: "Büro 1", PublicKey: testKeys[1].Public(), Addresses: addrs("10.0.0.6"),
@@ -135,7 +169,17 @@ func TestAutomaticAddresses(t *testing.T) {
 		"the last host":       {`"10.0.0.1/30"`, []string{""}, "10.0.0.2"},
 		"a range of two":      {`"10.0.0.1/31", "fd77::/127"`, []string{""}, "10.0.0.0 fd77::1"},
 		"past the last octet": {`"10.0.0.1/23"`, append(make([]string, 254), ""), "10.0.1.0"},
-		"no loopback":         {`"0:1::1/16"`, []string{""}, "::2"},
+		"what braid keeps is skipped": {
+			`"10.0.0.1/28", "fd77::1/124"`, make([]string, 9),
+			"10.0.0.2 fd77::2, 10.0.0.3 fd77::3, 10.0.0.4 fd77::4, 10.0.0.5 fd77::5, 10.0.0.6 fd77::6, " +
+				"10.0.0.7 fd77::7, 10.0.0.8 fd77::8, 10.0.0.9 fd77::9, 10.0.0.10 fd77::a",
+		},
+		"behind what braid keeps": {
+			`"fd77::1/124"`, append([]string{`"fd77::2"`, `"fd77::3"`, `"fd77::4"`, `"fd77::5"`, `"fd77::6"`, `"fd77::7"`, `"fd77::8"`, `"fd77::9"`, `"fd77::a"`}, ""),
+			"fd77::2, fd77::3, fd77::4, fd77::5, fd77::6, fd77::7, fd77::8, fd77::9, fd77::a, fd77::f",
+		},
+		"a small range is all the clients'": {`"10.0.0.1/29"`, make([]string, 5), "10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6"},
+		"no loopback":                       {`"0:1::1/16"`, []string{""}, "::2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := "private_key_file = \"server.key\"\n[tunnel]\naddresses = [" + test.tunnel + "]\n"
@@ -162,5 +206,73 @@ func TestAutomaticAddresses(t *testing.T) {
 				t.Errorf("got %s, want %s", all, test.want)
 			}
 		})
+	}
+}
+
+func TestReserved(t *testing.T) {
+	for text, want := range map[string][]netip.Addr{
+		"10.77.0.1/24":    addrs("10.77.0.251", "10.77.0.252", "10.77.0.253", "10.77.0.254"),
+		"10.77.0.0/24":    addrs("10.77.0.251", "10.77.0.252", "10.77.0.253", "10.77.0.254"),
+		"10.0.0.20/28":    addrs("10.0.0.27", "10.0.0.28", "10.0.0.29", "10.0.0.30"),
+		"10.0.0.1/29":     nil,
+		"10.0.0.1/31":     nil,
+		"10.0.0.1/8":      addrs("10.255.255.251", "10.255.255.252", "10.255.255.253", "10.255.255.254"),
+		"fd77:b4a1::1/64": addrs("fd77:b4a1::ffff:ffff:ffff:fffb", "fd77:b4a1::ffff:ffff:ffff:fffc", "fd77:b4a1::ffff:ffff:ffff:fffd", "fd77:b4a1::ffff:ffff:ffff:fffe"),
+		"fd77::b/124":     addrs("fd77::b", "fd77::c", "fd77::d", "fd77::e"),
+		"fd77::1/123":     addrs("fd77::1b", "fd77::1c", "fd77::1d", "fd77::1e"),
+		"fd77::1/125":     nil,
+	} {
+		if diff := cmp.Diff(want, Reserved(netip.MustParsePrefix(text)), compareAddresses); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", text, diff)
+		}
+	}
+	if list := Reserved(netip.Prefix{}); list != nil {
+		t.Errorf("of nothing: %v", list)
+	}
+}
+
+func TestServerAtReservedAddress(t *testing.T) {
+	_, err := ParseServer([]byte("private_key_file = \"server.key\"\n[tunnel]\naddresses = [\"10.0.0.254/24\"]\n"), "")
+	if err == nil || !strings.Contains(err.Error(), "must not be one of the four") || !strings.Contains(err.Error(), `write "10.0.0.1/24"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What braid keeps makes a range full that has host addresses left.
+func TestRangeFullButForReserved(t *testing.T) {
+	text := "private_key_file = \"server.key\"\n[tunnel]\naddresses = [\"10.0.0.1/28\"]\n"
+	for i := range 10 {
+		text += fmt.Sprintf("[[client]]\nname = \"%d\"\npublic_key = %q\n", i, crypto.PublicKey{byte(i), 1}.String())
+	}
+	_, err := ParseServer([]byte(text), "")
+	if err == nil || !strings.HasPrefix(err.Error(), "line 31: client[9].addresses: no address is left in the tunnel's range 10.0.0.0/28") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Whoever lowers only the limit of all streams need not lower that of each
+// client.
+func TestStreamsOfOneClient(t *testing.T) {
+	got := parseServerText(t, "private_key_file = \"server.key\"\n[limits]\nstreams = 100").Limits
+	want := defaultServerLimits
+	want.Streams, want.StreamsPerClient = 100, 100
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Only a name that stands in the file must be one that the kernel has.
+func TestCongestionAsWritten(t *testing.T) {
+	for text, want := range map[string]string{"": "", "congestion = \"bbr\"": "bbr", "congestion = \"a-b_0\"": "a-b_0"} {
+		s := parseServerText(t, "private_key_file = \"server.key\"\n[tunnel]\n"+text)
+		c := parseClientText(t, clientRequired+"[tunnel]\n"+text)
+		if s.Tunnel.Congestion != want || c.Tunnel.Congestion != want {
+			t.Errorf("%q: server %q, client %q", text, s.Tunnel.Congestion, c.Tunnel.Congestion)
+		}
+	}
+	for _, s := range []schema{serverSchema, clientSchema} {
+		if def := s.find("tunnel.", "congestion").def; def != `"`+DefaultCongestion+`"` {
+			t.Errorf("the schema's default is %s", def)
+		}
 	}
 }

@@ -15,13 +15,9 @@ type missingFeature struct {
 var (
 	serverMissing = []missingFeature{
 		{"tunnel.dns", notEmpty, "it does not set DNS servers on clients", "leave it out"},
-		{"egress.source", is("transparent"), "the server's own address is always the source", `use "server"`},
-		{"egress.allow", notEmpty, "it does not filter what clients reach", "leave it out and filter on the server's firewall"},
-		{"egress.deny", notEmpty, "it does not filter what clients reach", "leave it out and filter on the server's firewall"},
 	}
 	clientMissing = []missingFeature{
 		{"tunnel.kill_switch", isTrue, "it does not block traffic beside the tunnel", "leave it out"},
-		{"tunnel.tcp", is("streams"), "TCP travels as packets", `use "packets"`},
 		{"uplink[].role", is("overflow", "backup"), "an uplink is used at all times or never", `use "bond" or "never"`},
 		{"uplink[].cap", always, "it does not count the bytes of a month", "leave it out"},
 	}

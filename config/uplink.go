@@ -2,9 +2,7 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"path"
-	"strconv"
 	"strings"
 )
 
@@ -104,34 +102,14 @@ func usable(rules []UplinkRule) bool {
 }
 
 // capUnits are decimal, as on a phone bill.
-var capUnits = []struct {
-	name  string
-	bytes float64
-}{{"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}}
+var capUnits = []unit{{"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}}
 
 // parseCap reads "50GB/month".
 func parseCap(text string) (uint64, *fault) {
-	wrong := &fault{"must be a number, MB, GB or TB, and /month", `such as "50GB/month"`}
 	amount, ok := strings.CutSuffix(text, "/month")
-	if !ok {
-		return 0, wrong
+	bytes, good := parseBytes(amount, capUnits)
+	if !ok || !good {
+		return 0, &fault{"must be a number, MB, GB or TB, and /month", `such as "50GB/month"`}
 	}
-	for _, unit := range capUnits {
-		number, ok := strings.CutSuffix(amount, unit.name)
-		if !ok {
-			continue
-		}
-		number = strings.TrimSuffix(number, " ")
-		// ParseFloat takes much that is no number on a bill: inf, 0x1p4, 1_0.
-		if strings.Trim(number, "0123456789.") != "" {
-			return 0, wrong
-		}
-		value, err := strconv.ParseFloat(number, 64)
-		bytes := math.Round(value * unit.bytes)
-		if err != nil || bytes < 1 || bytes > 1e18 {
-			return 0, wrong
-		}
-		return uint64(bytes), nil
-	}
-	return 0, wrong
+	return bytes, nil
 }

@@ -2,6 +2,9 @@ package config
 
 import (
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 
 	"braid/crypto"
 )
@@ -114,6 +117,34 @@ func choice[T ~string](allowed ...T) func(string) (T, *fault) {
 		}
 		return "", &fault{"must be " + list, mend}
 	}
+}
+
+// unit is a unit of bytes.
+type unit struct {
+	name  string
+	bytes float64
+}
+
+// parseBytes reads a number and a unit, "1.5GB", of at least one byte.
+func parseBytes(text string, units []unit) (bytes uint64, ok bool) {
+	for _, u := range units {
+		number, ok := strings.CutSuffix(text, u.name)
+		if !ok {
+			continue
+		}
+		number = strings.TrimSuffix(number, " ")
+		// ParseFloat takes much that is no number on a bill: inf, 0x1p4, 1_0.
+		if strings.Trim(number, "0123456789.") != "" {
+			return 0, false
+		}
+		value, err := strconv.ParseFloat(number, 64)
+		value = math.Round(value * u.bytes)
+		if err != nil || value < 1 || value > 1e18 {
+			return 0, false
+		}
+		return uint64(value), true
+	}
+	return 0, false
 }
 
 // publicKey reads a key. The value is never shown: the usual mistake is to

@@ -8,8 +8,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -26,16 +28,32 @@ var sampleClient = &Client{
 		{Interface: "dsl", Role: "bond", State: UplinkUp, RTTms: 30.1, RxBytes: 123_456_789, TxBytes: 4567, RxBps: 48.2e6, TxBps: 1.1e6, MPTCP: true, Subflows: 1},
 		{Interface: "lte", Role: "never", State: UplinkOff, Reason: "its role is never"},
 	},
-	Carriers: Carriers{Bond: 1},
+	Streams: Streams{
+		Open: 3, Resumed: 1, Opened: 1234, Failed: 2, BufferedBytes: 65536, ListTotal: 3,
+		List: []Stream{
+			{Destination: netip.MustParseAddrPort("203.0.113.107:443"), Source: netip.MustParseAddrPort("10.77.0.2:50123"),
+				Direction: StreamOut, State: StreamOpen, AgeS: 12.5, RxBytes: 123_400_000, TxBytes: 100_000, RxBps: 48.1e6, TxBps: 0.1e6, Carrier: 7,
+				Uplinks: []StreamUplink{{"lte", 36e6, 0, 29.3}, {"dsl", 87e6, 1e5, 70.7}}},
+			{Destination: netip.MustParseAddrPort("[2001:db8:1234:5678:9abc:def0:1234:5678]:8443"), Direction: StreamOut, State: StreamOpen,
+				AgeS: 7500, RxBytes: 2000, Carrier: 2, Resumed: 1, Uplinks: []StreamUplink{{"dsl", 2100, 50, 99.8}, {"lte", 0, 4, 0.2}}},
+			{Destination: netip.MustParseAddrPort("[2001:db8::1]:22"), Direction: StreamIn, State: StreamResuming, AgeS: 200_000},
+		},
+	},
+	Carriers: Carriers{Bond: 6, Idle: 2, Reverse: 1},
 }
 
 var sampleServer = &Server{
 	Role: RoleServer, Device: "braid0", Listen: []string{"[::]:443"},
 	Clients: []Peer{
 		{Name: "home", State: SessionUp, MPTCP: false, Since: "2026-11-21T10:00:00Z", Addresses: sampleClient.Session.Addresses,
-			Uplinks: []Uplink{{Interface: "198.51.100.1", State: UplinkUp, RxBps: 2e9}}},
+			Uplinks: []Uplink{{Interface: "198.51.100.1", State: UplinkUp, RxBps: 2e9}},
+			Streams: Streams{Open: 12, Opened: 100, Waiting: 1, Denied: 5, Limited: 7, ListTotal: 12, List: slices.Repeat([]Stream{{
+				Destination: netip.MustParseAddrPort("192.0.2.7:25"), Direction: StreamIn, State: StreamConnecting,
+			}}, 12)},
+			Carriers: Carriers{Bond: 1}},
 		{Name: "laptop", State: SessionDown, Addresses: sampleClient.Session.Addresses[:1]},
 	},
+	Egress: []EgressCount{{"default", 93}, {"loopback", 5}},
 }
 
 // serve serves status on a fresh socket until the test ends.
@@ -71,7 +89,7 @@ func TestFetch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
+		if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.AddrPort{})); d != "" {
 			t.Error(d)
 		}
 	}
@@ -87,8 +105,15 @@ func TestFieldNames(t *testing.T) {
 			"role", "session.state", "session.addresses", "session.server", "uplinks.interface", "uplinks.role",
 			"uplinks.state", "uplinks.reason", "uplinks.rtt_ms", "uplinks.loss_pct", "uplinks.rx_bytes", "uplinks.tx_bytes",
 			"uplinks.rx_bps", "uplinks.tx_bps", "uplinks.mptcp", "streams.open", "streams.resumed", "carriers.bond", "carriers.path",
+			"carriers.idle", "carriers.reverse", "streams.waiting", "streams.opened", "streams.failed", "streams.denied",
+			"streams.limited", "streams.buffered_bytes", "streams.list_total", "streams.list.destination", "streams.list.source",
+			"streams.list.direction", "streams.list.state", "streams.list.age_s", "streams.list.rx_bytes", "streams.list.tx_bytes",
+			"streams.list.rx_bps", "streams.list.tx_bps", "streams.list.resumed", "streams.list.carrier",
+			"streams.list.uplinks.interface", "streams.list.uplinks.rx_bytes", "streams.list.uplinks.tx_bytes",
+			"streams.list.uplinks.share_pct",
 		}},
-		{sampleServer, []string{"role", "clients.name", "clients.state", "clients.addresses", "clients.uplinks"}},
+		{sampleServer, []string{"role", "clients.name", "clients.state", "clients.addresses", "clients.uplinks",
+			"clients.streams.open", "clients.streams.list.destination", "clients.carriers.bond", "egress.reason", "egress.decisions"}},
 	}
 	for _, tt := range tests {
 		b, err := json.Marshal(tt.status)
@@ -195,11 +220,21 @@ client up, tunnel braid0 with 10.77.0.2/24 fd77:b4a1::2/64, server 192.0.2.1:443
 uplink  role   state  rtt      loss   down       up        received  sent
 dsl     bond   up     30.1 ms  0.0 %  48.2 Mb/s  1.1 Mb/s  123.5 MB  5 kB
 lte     never  off    –        0.0 %  0          0         0 B       0 B   its role is never
+streams: 3 open, 1 resumed, 2 failed
+stream to                    age    rate       bytes     over
+203.0.113.107:443            12s    48.2 Mb/s  123.5 MB  71 % dsl, 29 % lte
+[2001:db8:1234:…:5678]:8443  2h05m  0          2 kB      100 % dsl
+[2001:db8::1]:22             2d     0          0 B       resuming
 `},
 		{"client down", &Client{Session: Session{State: SessionDown, Device: "braid0", Reason: "no usable uplink"}}, `
 client down, tunnel braid0
 reason: no usable uplink
 no uplink: no interface has a default route, or the configuration allows none
+`},
+		{"client down with streams that wait", &Client{Session: Session{State: SessionDown, Device: "braid0"}, Streams: Streams{Open: 2, Opened: 2}}, `
+client down, tunnel braid0
+no uplink: no interface has a default route, or the configuration allows none
+streams: 2 open, 0 resumed, 0 failed
 `},
 		{"server", sampleServer, `
 server on [::]:443, tunnel braid0, 1 of 2 clients connected
@@ -208,6 +243,19 @@ home up, 10.77.0.2/24 fd77:b4a1::2/64, session since 2026-11-21T10:00:00Z
 the connection is plain TCP: one uplink only
 from          role  state  rtt  loss   down       up  received  sent
 198.51.100.1  –     up     –    0.0 %  2.00 Gb/s  0   0 B       0 B
+streams: 12 open, 0 resumed, 0 failed, 1 waiting, 5 denied, 7 over a limit
+stream to     age  rate  bytes  over
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+192.0.2.7:25  0s   0     0 B    connecting
+and 2 more
 
 laptop down, 10.77.0.2/24
 `},
@@ -225,5 +273,48 @@ laptop down, 10.77.0.2/24
 	}
 	if err := WriteText(&strings.Builder{}, 7); err == nil {
 		t.Error("a number has a text")
+	}
+}
+
+// The table of streams fits into 80 columns, whatever the addresses.
+func TestStreamTextWidth(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.107:65535":                              "192.0.2.107:65535",
+		"[2001:db8:1234::5678]:65535":                    "[2001:db8:1234::5678]:65535",
+		"[2001:db8:1234:5678::1]:65535":                  "[2001:db8:1234:5678::1]:65535",
+		"[2001:db8:1234:5678::12]:65535":                 "[2001:db8:1234:5678::12]:65535",
+		"[2001:db8:1234:5678::123]:65535":                "[2001:db8:1234:…:123]:65535",
+		"[2001:db8:1234:5678:9abc:def0:1234:5678]:65535": "[2001:db8:1234:…:5678]:65535",
+		"[2001:db8:1234:5678:9abc:def0:1234:5678]:22":    "[2001:db8:1234:5678:…:5678]:22",
+		"[fe80::1%a-very-long-name-of-a-zone]:22":        "[…:1%a-very-long-name-of-a-zone]:22", // of no stream
+	} {
+		if got := shortAddrPort(netip.MustParseAddrPort(text)); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+	if got := shortAddrPort(netip.AddrPort{}); got != "–" {
+		t.Errorf("no address: %q", got)
+	}
+	s := Streams{List: []Stream{{
+		Destination: netip.MustParseAddrPort("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535"), State: StreamOpen,
+		AgeS: 47.99 * 3600, RxBytes: 999_900_000, RxBps: 999.9e6,
+		Uplinks: []StreamUplink{{"dsl", 1, 1, 71}, {"lte", 1, 1, 29}},
+	}}}
+	var b strings.Builder
+	s.text(&b, SessionUp)
+	for line := range strings.Lines(b.String()) {
+		if n := utf8.RuneCountInString(line); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+func TestFormatAge(t *testing.T) {
+	for seconds, want := range map[float64]string{
+		-1: "0s", 0: "0s", 59.9: "59s", 60: "1m", 3599: "59m", 3600: "1h00m", 172_799: "47h59m", 172_800: "2d",
+	} {
+		if got := formatAge(seconds); got != want {
+			t.Errorf("%v: got %s, want %s", seconds, got, want)
+		}
 	}
 }

@@ -70,16 +70,12 @@ type Uplink struct {
 	Subflows  int     `json:"subflows"`
 }
 
-// Streams counts inner TCP connections that are relayed.
-type Streams struct {
-	Open    int `json:"open"`
-	Resumed int `json:"resumed"`
-}
-
 // Carriers counts live connections between client and server.
 type Carriers struct {
-	Bond int `json:"bond"`
-	Path int `json:"path"`
+	Bond    int `json:"bond"`
+	Path    int `json:"path"`
+	Idle    int `json:"idle"`    // of Bond: kept warm for the next stream
+	Reverse int `json:"reverse"` // of Bond: for streams that the server opens
 }
 
 // Packets counts IP packets of the tunnel device since the daemon started; a
@@ -107,6 +103,16 @@ type Server struct {
 	// Malformed is how many of Rejected failed for what the peer sent.
 	Malformed  uint64 `json:"malformed"`
 	Unroutable uint64 `json:"unroutable"` // packets from the host toward no client
+	// Egress counts what was decided about destinations of streams, of all
+	// clients since the daemon started. Each reason stands there once.
+	Egress []EgressCount `json:"egress"`
+}
+
+// EgressCount is how many destinations were allowed or refused for a reason:
+// "default", "allow-rule", "deny-rule", "loopback" and others.
+type EgressCount struct {
+	Reason    string `json:"reason"`
+	Decisions uint64 `json:"decisions"`
 }
 
 // Peer is one client as the server sees it.
@@ -120,5 +126,7 @@ type Peer struct {
 	Addresses []netip.Prefix `json:"addresses"`
 	Routes    []netip.Prefix `json:"routes"`
 	Uplinks   []Uplink       `json:"uplinks"`
+	Streams   Streams        `json:"streams"`
+	Carriers  Carriers       `json:"carriers"`
 	Packets   Packets        `json:"packets"`
 }

@@ -40,9 +40,10 @@ func (s *Client) text(b *strings.Builder) {
 	}
 	if len(s.Uplinks) == 0 {
 		b.WriteString("no uplink: no interface has a default route, or the configuration allows none\n")
-		return
+	} else {
+		table(b, "uplink", s.Uplinks)
 	}
-	table(b, "uplink", s.Uplinks)
+	s.Streams.text(b, s.Session.State)
 }
 
 func (s *Server) text(b *strings.Builder) {
@@ -66,6 +67,7 @@ func (s *Server) text(b *strings.Builder) {
 		if len(c.Uplinks) > 0 {
 			table(b, "from", c.Uplinks)
 		}
+		c.Streams.text(b, c.State)
 	}
 }
 
@@ -78,7 +80,12 @@ func table(b *strings.Builder, first string, list []Uplink) {
 			u.LossPct, FormatRate(u.RxBps), FormatRate(u.TxBps), FormatBytes(u.RxBytes), FormatBytes(u.TxBytes), u.Reason)
 	}
 	t.Flush()
-	for line := range strings.Lines(lines.String()) {
+	writeTrimmed(b, lines.String())
+}
+
+// writeTrimmed writes the lines of a table without the spaces at their ends.
+func writeTrimmed(b *strings.Builder, lines string) {
+	for line := range strings.Lines(lines) {
 		b.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
 }

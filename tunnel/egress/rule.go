@@ -6,15 +6,15 @@ import (
 )
 
 // Rule is a network and ports that clients may reach, or may not. Package
-// config, which imports none of tunnel, will have a type and a parser of its
-// own that accept the same texts; whoever wires both copies the fields.
+// config, which imports none of tunnel, has a type of the same form, and the
+// parser.
 type Rule struct {
 	Network netip.Prefix // the zero value is every address of both families
 	// Ports from First to Last. Both 0 is every port.
 	First, Last uint16
 }
 
-// String is the rule as ParseRule reads it: "10.0.0.0/8", "192.0.2.7:22",
+// String is the rule as configurations have it: "10.0.0.0/8", "192.0.2.7:22",
 // "[2001:db8::/32]:80-443", ":25".
 func (r Rule) String() string {
 	network := ""

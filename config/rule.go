@@ -1,4 +1,4 @@
-package egress
+package config
 
 import (
 	"cmp"
@@ -8,48 +8,53 @@ import (
 	"strings"
 )
 
-// RuleError is what is wrong with the text of a rule. It is a crypto.Hinter.
-type RuleError struct {
-	Text    string // shortened when it is long
-	Problem string // what is wrong and what is allowed
-	Mend    string // what to write instead
+// EgressRule is a network and ports that clients may reach, or may not. Rules
+// that mean the same are equal.
+type EgressRule struct {
+	Network netip.Prefix // without host bits; the zero value is every address of both families
+	// Ports from First to Last. Both 0 is every port.
+	First, Last uint16
 }
 
-func (e *RuleError) Error() string { return fmt.Sprintf("rule %q %s", e.Text, e.Problem) }
+// String is the rule as it is written in the file: "10.0.0.0/8",
+// "192.0.2.7:22", "[2001:db8::/32]:80-443", ":25".
+func (r EgressRule) String() string {
+	network := ""
+	if r.Network.IsValid() {
+		network = r.Network.String()
+		// 0.0.0.0/32 keeps its length: without it many mean 0.0.0.0/0.
+		if a := r.Network.Addr(); r.Network.IsSingleIP() && !a.IsUnspecified() {
+			network = a.String()
+		}
+	}
+	switch {
+	case r.First == 0 && r.Last == 0 && network == "":
+		return ":1-65535"
+	case r.First == 0 && r.Last == 0:
+		return network
+	case r.Network.Addr().Is6():
+		network = "[" + network + "]"
+	}
+	network += ":" + strconv.Itoa(int(r.First))
+	if r.Last != r.First {
+		network += "-" + strconv.Itoa(int(r.Last))
+	}
+	return network
+}
 
-// Hint says how to mend it.
-func (e *RuleError) Hint() string { return e.Mend }
+const ruleExample = `such as "10.0.0.0/8", "192.0.2.7:22", "[2001:db8::/32]:80-443" or ":25"`
 
-// maxShown is how many bytes of a faulty rule are shown. No good one is longer.
-const maxShown = 64
-
-// ParseRule reads a network, ports, or both:
+// parseEgressRule reads a network, ports, or both:
 //
 //	10.0.0.0/8               192.0.2.7               2001:db8::/32
 //	192.0.2.0/24:80-443      192.0.2.7:22            [2001:db8::/32]:443
 //	:25                      ports of every address, IPv4 and IPv6
-//
-// The error is *RuleError.
-func ParseRule(text string) (Rule, error) {
-	r, wrong := parse(text)
-	if wrong == nil {
-		return r, nil
-	}
-	wrong.Text = text
-	if len(text) > maxShown {
-		wrong.Text = text[:maxShown] + "…"
-	}
-	return Rule{}, wrong
-}
-
-const example = `such as "10.0.0.0/8", "192.0.2.7:22", "[2001:db8::/32]:80-443" or ":25"`
-
-func parse(text string) (Rule, *RuleError) {
+func parseEgressRule(text string) (EgressRule, *fault) {
 	if bare := strings.Join(strings.Fields(text), ""); bare != text {
-		r, wrong := parse(bare)
-		return fault("must have no spaces", r, wrong == nil)
+		r, wrong := parseEgressRule(bare)
+		return faultyRule("must have no spaces", r, wrong == nil)
 	}
-	d := divide(text)
+	d := divideRule(text)
 
 	// All of it is read even when something is wrong, so that the mend is a
 	// whole rule. The first problem is the one to tell.
@@ -60,9 +65,9 @@ func parse(text string) (Rule, *RuleError) {
 			readable = readable && known
 		}
 	}
-	r := Rule{}
+	r := EgressRule{}
 	if !d.everywhere {
-		p, what, known := parseNetwork(d.network)
+		p, what, known := parseRuleNetwork(d.network)
 		note(what, known)
 		r.Network = p
 		switch {
@@ -85,22 +90,22 @@ func parse(text string) (Rule, *RuleError) {
 		return r, nil
 	}
 	if first, last, what, _ := parsePorts(text); what == "" {
-		return fault("must have a colon before ports without a network", Rule{First: first, Last: last}, true)
+		return faultyRule("must have a colon before ports without a network", EgressRule{First: first, Last: last}, true)
 	}
-	return fault(problem, r, readable)
+	return faultyRule(problem, r, readable)
 }
 
-// fault makes the error for a problem. Its mend is the rule that was meant, if
-// that is known.
-func fault(problem string, meant Rule, known bool) (Rule, *RuleError) {
+// faultyRule makes the fault for a problem. Its mend is the rule that was
+// meant, if that is known.
+func faultyRule(problem string, meant EgressRule, known bool) (EgressRule, *fault) {
 	if !known {
-		return Rule{}, &RuleError{Problem: problem, Mend: example}
+		return EgressRule{}, &fault{problem, ruleExample}
 	}
-	return Rule{}, &RuleError{Problem: problem, Mend: fmt.Sprintf("write %q", meant.String())}
+	return EgressRule{}, &fault{problem, write(meant)}
 }
 
-// divided is a rule taken apart, but not yet read.
-type divided struct {
+// dividedRule is a rule taken apart, but not yet read.
+type dividedRule struct {
 	everywhere bool // no network at all
 	network    string
 	brackets   bool   // around the network
@@ -109,12 +114,12 @@ type divided struct {
 	problem    string // when the parts are clear, but wrongly put together
 }
 
-func divide(text string) divided {
+func divideRule(text string) dividedRule {
 	if strings.HasPrefix(text, ":") && !strings.HasPrefix(text, "::") {
-		return divided{everywhere: true, colon: true, ports: text[1:]}
+		return dividedRule{everywhere: true, colon: true, ports: text[1:]}
 	}
 	if inside, ok := strings.CutPrefix(text, "["); ok {
-		d := divided{brackets: true}
+		d := dividedRule{brackets: true}
 		network, rest, closed := strings.Cut(inside, "]")
 		length, ports, colon := strings.Cut(rest, ":")
 		switch {
@@ -123,7 +128,7 @@ func divide(text string) divided {
 		case strings.HasPrefix(length, "/"):
 			d.problem = "must have the prefix length inside of the brackets"
 		case length != "":
-			return divided{network: text} // which is none
+			return dividedRule{network: text} // which is none
 		}
 		d.network, d.ports, d.colon = network+length, ports, colon
 		return d
@@ -132,17 +137,17 @@ func divide(text string) divided {
 	switch {
 	case slash:
 		length, ports, colon := strings.Cut(length, ":")
-		return divided{network: address + "/" + length, ports: ports, colon: colon}
+		return dividedRule{network: address + "/" + length, ports: ports, colon: colon}
 	case strings.Count(text, ":") == 1:
 		network, ports, _ := strings.Cut(text, ":")
-		return divided{network: network, ports: ports, colon: true}
+		return dividedRule{network: network, ports: ports, colon: true}
 	}
-	return divided{network: text} // with more colons it is IPv6
+	return dividedRule{network: text} // with more colons it is IPv6
 }
 
-// parseNetwork reads a network or an address. When there is a problem, known
-// says whether the network that was meant is returned.
-func parseNetwork(text string) (p netip.Prefix, problem string, known bool) {
+// parseRuleNetwork reads a network or an address. When there is a problem,
+// known says whether the network that was meant is returned.
+func parseRuleNetwork(text string) (p netip.Prefix, problem string, known bool) {
 	address, length, slash := strings.Cut(text, "/")
 	address, _, zoned := strings.Cut(address, "%")
 	a, err := netip.ParseAddr(address)
