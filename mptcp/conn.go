@@ -105,6 +105,18 @@ func (c *Conn) CongestionControl() (string, error) {
 	return unix.ByteSliceToString(q.buf[:n]), nil
 }
 
+// SetCongestionControl sets TCP_CONGESTION while the connection runs; the
+// name is as in Options.
+func (c *Conn) SetCongestionControl(name string) error {
+	var err error
+	if cerr := c.raw.Control(func(fd uintptr) {
+		err = (&Options{CongestionControl: name}).setCongestionControl(int(fd))
+	}); cerr != nil {
+		err = &Error{Op: "set congestion control " + name, Err: cerr}
+	}
+	return err
+}
+
 // SetReceiveBuffer sets the receive buffer in bytes while the connection runs,
 // beyond net.core.rmem_max where the process has CAP_NET_ADMIN. The kernel books
 // twice the number, and stops tuning it by itself.

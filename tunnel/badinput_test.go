@@ -13,7 +13,7 @@ import (
 // raw opens a TLS connection as the first client and says hello.
 func (w *world) raw(hello []byte) *tls.Conn {
 	w.t.Helper()
-	conn, err := w.net.Dial(w.ctx, serverAddr, uplinkA)
+	conn, err := w.net.Dial(w.ctx, serverAddr, uplinkA, ForPackets)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func (w *world) raw(hello []byte) *tls.Conn {
 }
 
 func TestBadInputEndsTheCarrierOnly(t *testing.T) {
-	hello := wire.Hello{Kind: wire.KindBond, Software: "test"}.Append(nil)
+	hello := wire.Hello{Kind: wire.KindPackets, Software: "test"}.Append(nil)
 	otherVersion := append([]byte(nil), hello...)
 	otherVersion[wire.HeaderLen] = 9
 	tests := []struct {
@@ -110,7 +110,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 		w := newWorld(t)
 		defer w.stop()
 		for range maxHandshakes + 10 {
-			conn, err := w.net.Dial(w.ctx, serverAddr, uplinkA)
+			conn, err := w.net.Dial(w.ctx, serverAddr, uplinkA, ForPackets)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,11 +30,11 @@ func (b *batch) read(d Device) (err error) {
 }
 
 // frames turns packet i, at offset off, into a frame, in place. ok is false
-// for a packet that must not be carried.
-func (b *batch) frame(off, size int) (frame []byte, dst netip.Addr, ok bool) {
+// for a packet that must not be carried, or that taken has taken.
+func (b *batch) frame(off, size int, taken func([]byte) bool) (frame []byte, dst netip.Addr, ok bool) {
 	frame = b.buf[off : off+wire.HeaderLen+size]
 	payload := frame[wire.HeaderLen:]
-	if wire.NormalizePacket(payload) != nil {
+	if taken(payload) || wire.NormalizePacket(payload) != nil {
 		return frame, dst, false
 	}
 	_, dst, ok = wire.Addresses(payload[wire.VnetLen:])
@@ -43,13 +43,13 @@ func (b *batch) frame(off, size int) (frame []byte, dst netip.Addr, ok bool) {
 }
 
 // each calls push with runs of frames that follow each other, their number
-// and their bytes of IP packets.
-func (b *batch) each(push func(frames []byte, packets, bytes int)) {
+// and their bytes of IP packets, of packets that taken has not taken.
+func (b *batch) each(taken func([]byte) bool, push func(frames []byte, packets, bytes int)) {
 	off, start, packets, bytes := 0, 0, 0, 0
 	for i := range b.n {
 		size := b.sizes[i]
 		end := off + wire.HeaderLen + size
-		if _, _, ok := b.frame(off, size); ok {
+		if _, _, ok := b.frame(off, size, taken); ok {
 			packets++
 			bytes += size - wire.VnetLen
 		} else {

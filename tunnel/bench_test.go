@@ -114,7 +114,7 @@ func outboundPath(tb testing.TB, d *sourceDevice) func() {
 		if err := b.read(d); err != nil {
 			tb.Fatal(err)
 		}
-		b.each(push)
+		b.each(notTaken, push)
 		taken = out.take(taken)
 		for rest := taken; len(rest) > 0; {
 			n := wholeFrames(rest, writePieceBytes)

@@ -54,6 +54,7 @@ type carrier struct {
 	in    *frameReader
 	out   *outbox
 	stats *counters
+	want  func(carriers int) // a client's: the server's word; nil on a server
 
 	received  atomic.Int64 // when a frame last came, nanoseconds since start
 	rtt       atomic.Int64 // of the last ping, nanoseconds
@@ -212,6 +213,15 @@ func (c *carrier) readLoop(handle packetHandler) error {
 			err = handle(payload)
 		case wire.TypePing, wire.TypePong:
 			err = c.ping(typ, payload)
+		case wire.TypeWant:
+			var w wire.Want
+			if w, err = wire.ParseWant(payload); err == nil {
+				if c.want == nil {
+					err = fmt.Errorf("%w frame order: %v from a client", wire.ErrMalformed, typ)
+				} else {
+					c.want(int(w.Carriers))
+				}
+			}
 		case wire.TypeClose:
 			var n wire.Notice
 			if n, err = wire.ParseNotice(payload); err == nil {

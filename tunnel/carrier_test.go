@@ -155,7 +155,7 @@ func (w *writeCounter) Write(b []byte) (int, error) {
 
 func TestCork(t *testing.T) {
 	var w writeCounter
-	c := &corkConn{Conn: &w}
+	c := newCorkConn(&w)
 	c.Write([]byte("a"))
 	c.cork()
 	c.Write([]byte("b"))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,7 +33,8 @@ func (s Settings) equal(o Settings) bool {
 		slices.Equal(s.Routes, o.Routes) && slices.Equal(s.DNS, o.DNS)
 }
 
-// ClientConfig is what a Client needs. All fields must be set.
+// ClientConfig is what a Client needs. All fields must be set but those of
+// streams where there is no Terminator.
 type ClientConfig struct {
 	Device Device // closed when Run ends
 	Dialer Dialer
@@ -44,8 +46,13 @@ type ClientConfig struct {
 	// Configure applies settings to the host; it is called before the first
 	// packet and when they change. An error ends Run.
 	Configure func(Settings) error
-	Software  string // name and version, told to the server
-	Log       *slog.Logger
+	// Terminator makes what ends TCP connections here; nil: TCP travels as
+	// packets.
+	Terminator NewTerminator
+	Exempt     []netip.Prefix // TCP from and to here travels as packets
+	Limits     StreamLimits
+	Software   string // name and version, told to the server
+	Log        *slog.Logger
 }
 
 // Client keeps a session with one server. Make one with NewClient.
@@ -54,8 +61,15 @@ type Client struct {
 	out     *outbox
 	stats   counters
 	changed chan struct{} // holds a token after the uplinks changed
+	moved   chan struct{} // likewise, for the links
+	keeper  *linkKeeper
+	capture *capture
+	total   atomic.Int64   // streams
+	old     sync.WaitGroup // lanes that are being closed
 
 	mu       sync.Mutex // guards what follows
+	lane     *lane      // of session; nil: no streams yet
+	ending   bool       // no lane is made any more
 	uplinks  []Uplink
 	session  wire.SessionID
 	settings Settings
@@ -63,11 +77,19 @@ type Client struct {
 	server   netip.AddrPort
 	lastErr  error
 	usage    usage
+	// packetFlows are the subflows of current when last read.
+	packetFlows []Subflow
 }
 
 // NewClient makes a client; Run starts it.
 func NewClient(cfg ClientConfig) *Client {
-	return &Client{ClientConfig: cfg, out: newOutbox(outboxLimitBytes), changed: make(chan struct{}, 1)}
+	c := &Client{
+		ClientConfig: cfg, out: newOutbox(outboxLimitBytes),
+		changed: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+	}
+	c.keeper = newLinkKeeper(c)
+	c.capture = newCapture(cfg.Terminator, cfg.Exempt, c.offer)
+	return c
 }
 
 // SetUplinks says which uplinks there are now, in order of preference. It may
@@ -76,9 +98,11 @@ func (c *Client) SetUplinks(list []Uplink) {
 	c.mu.Lock()
 	c.uplinks = slices.Clone(list)
 	c.mu.Unlock()
-	select {
-	case c.changed <- struct{}{}:
-	default:
+	for _, changed := range []chan struct{}{c.changed, c.moved} {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -89,11 +113,18 @@ func (c *Client) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		<-ctx.Done()
+		c.endStreams()
 		return c.Device.Close()
 	})
 	g.Go(func() error { return c.readDevice(ctx) })
 	g.Go(func() error { return c.keepConnected(ctx) })
+	g.Go(func() error { return c.tend(ctx) })
+	if c.capture != nil {
+		g.Go(func() error { return c.keeper.run(ctx) })
+		g.Go(func() error { return c.capture.run(ctx) })
+	}
 	err := g.Wait()
+	c.capture.discard()
 	if errors.Is(err, context.Canceled) || errors.Is(err, os.ErrClosed) {
 		return nil
 	}
@@ -110,7 +141,7 @@ func (c *Client) readDevice(ctx context.Context) error {
 			}
 			return fmt.Errorf("read tunnel device: %w", err)
 		}
-		b.each(func(frames []byte, packets, bytes int) {
+		b.each(c.capture.packet, func(frames []byte, packets, bytes int) {
 			c.stats.txPackets.Add(uint64(packets))
 			c.stats.txBytes.Add(uint64(bytes))
 			c.out.push(frames)
@@ -181,24 +212,20 @@ func (e *configureError) Unwrap() error { return e.err }
 
 // open makes a carrier: dial, TLS, Hello, Welcome, host configuration.
 func (c *Client) open(ctx context.Context) (*carrier, error) {
-	servers, err := c.Servers(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("look up server: %w", err)
-	}
-	c.mu.Lock()
-	uplinks, session := c.uplinks, c.session
-	c.mu.Unlock()
-	list := candidates(servers, uplinks)
-	if len(list) == 0 {
-		return nil, fmt.Errorf("reach %v: %w", servers, ErrNoUplink)
-	}
-	s, way, err := connect(ctx, c.Dialer, c.TLS, c.Key, list)
+	s, way, err := c.reach(ctx, ForPackets)
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	session := c.session
+	c.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer stop()
-	car, w, err := s.greet(wire.Hello{Kind: wire.KindBond, Session: session, Software: c.Software}, c.Key)
+	hello := wire.Hello{Kind: wire.KindPackets, Session: session, Software: c.Software}
+	if c.capture != nil {
+		hello.Features |= wire.FeatureStreams
+	}
+	car, w, err := s.greet(hello, c.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -208,8 +235,13 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 			s.conn.Close()
 			return nil, &configureError{err}
 		}
+		if err := c.capture.set(set.Addresses); err != nil {
+			s.conn.Close()
+			return nil, &configureError{err}
+		}
 	}
-	car.out, car.stats = c.out, &c.stats
+	car.out, car.stats, car.want = c.out, &c.stats, c.keeper.want
+	c.enterSession(w.Session, w.Features&wire.FeatureStreams != 0)
 	c.mu.Lock()
 	c.session, c.settings, c.current, c.server, c.lastErr = w.Session, set, car, way.server, nil
 	c.mu.Unlock()
@@ -241,13 +273,12 @@ func (c *Client) serve(ctx context.Context, car *carrier) error {
 		c.stats.malformed.Add(1)
 	}
 	c.mu.Lock()
-	c.current = nil
-	c.usage.sample(time.Now(), nil)
+	c.current, c.packetFlows = nil, c.packetFlows[:0]
 	c.mu.Unlock()
 	return err
 }
 
-// Status is what a client knows of itself now.
+// ClientStatus is what a client knows of itself now.
 type ClientStatus struct {
 	Session   wire.SessionID
 	Connected bool
@@ -259,17 +290,23 @@ type ClientStatus struct {
 	Uplinks   []Uplink      // that may be used now
 	Usage     []UplinkUsage // of all that were used so far
 	Counters  Counters
+	Streams   LaneStatus
 }
 
 // Status returns a snapshot; any goroutine may call it.
 func (c *Client) Status() ClientStatus {
+	var streams LaneStatus
+	if l := c.streams(); l != nil {
+		streams = l.status(time.Now())
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := ClientStatus{
 		Session: c.session, Connected: c.current != nil, Server: c.server,
 		Settings: c.settings, LastError: c.lastErr, Uplinks: slices.Clone(c.uplinks),
-		Usage: c.usage.snapshot(), Counters: c.stats.snapshot(c.out),
+		Usage: c.usage.snapshot(), Counters: c.stats.snapshot(c.out), Streams: streams,
 	}
+	s.Counters.Malformed += streams.Malformed
 	if c.current != nil {
 		s.MPTCP = c.current.mptcp()
 		s.RTT = time.Duration(c.current.rtt.Load())

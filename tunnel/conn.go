@@ -1,12 +1,14 @@
-// Package tunnel carries IP packets between a TUN device and carriers.
+// Package tunnel carries the traffic of a TUN device in carriers.
 //
 // It owns sessions, carriers and what flows in them, and nothing of the host:
-// devices, listeners, dialers and the uplinks arrive as parameters, so that
-// the same code runs over kernel sockets and over pipes in a test.
+// devices, listeners, dialers, terminators and the uplinks arrive as
+// parameters, so that the same code runs over kernel sockets and over pipes in
+// a test.
 //
 // The two roles are Client and Server; each has a blocking Run. What they
-// share is the carrier (carrier.go), the outbox in front of it (outbox.go)
-// and the session (session.go).
+// share is, for packets, the carrier (carrier.go) and the outbox in front of it
+// (outbox.go), for streams the lane (lane.go), its links (link.go) and the pool
+// of them (pool.go).
 package tunnel
 
 import (
@@ -14,6 +16,9 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"braid/tunnel/relay"
+	"braid/tunnel/wire"
 )
 
 // Device is a TUN device whose packets keep their virtio-net header; package
@@ -33,6 +38,8 @@ type Uplink struct {
 	Name      string
 	Index     int          // of the interface, as the kernel counts
 	Addresses []netip.Addr // usable as source, both families
+	// Backup, in SetUplinks: its subflow is used when no other works.
+	Backup bool
 }
 
 // Conn is the connection below a carrier's TLS: MPTCP, or plain TCP where
@@ -47,7 +54,27 @@ type Conn interface {
 	SetUplinks([]Uplink) error
 	// AppendSubflows appends the subflows alive now.
 	AppendSubflows([]Subflow) ([]Subflow, error)
+	// SetPurpose says what the connection will carry; a dialled one knows.
+	SetPurpose(Purpose) error
+	// Renew readies the connection for another stream. What the last one left
+	// as an estimate of the path is often no more than its own rate.
+	Renew()
+	// Progress is a number that changes while the peer's kernel takes bytes
+	// or brings some, whether or not whole frames come of them.
+	Progress() uint64
+	// RaiseReceiveBuffer gives the kernel more room for what is out of order.
+	RaiseReceiveBuffer()
 }
+
+// Purpose is what a connection carries: the best congestion control for the
+// one is the worst for the other.
+type Purpose int
+
+// The purposes.
+const (
+	ForPackets Purpose = iota // of many connections that probe for bandwidth themselves
+	ForStreams                // one at a time, whose own ends are elsewhere
+)
 
 // Subflow is one TCP subflow as the kernel sees it now.
 type Subflow struct {
@@ -63,8 +90,40 @@ type Subflow struct {
 // Dialer opens connections for carriers.
 type Dialer interface {
 	// Dial connects to server with the first subflow on uplink via.
-	Dial(ctx context.Context, server netip.AddrPort, via Uplink) (Conn, error)
+	Dial(ctx context.Context, server netip.AddrPort, via Uplink, purpose Purpose) (Conn, error)
 }
+
+// Terminator ends the TCP connections that the TUN brings in this host;
+// package tunnel/terminate has the kernel's.
+type Terminator interface {
+	// Packet takes a header and packet that was read from the TUN; true
+	// means that it is done with. One goroutine calls it.
+	Packet(payload []byte, now time.Time) bool
+	// Dial makes a connection that comes out of the TUN, from a source that
+	// is somewhere else.
+	Dial(ctx context.Context, source, destination netip.AddrPort) (relay.Socket, error)
+	// Run serves until ctx ends. Connections that it gave live on, as long as
+	// Packet is called.
+	Run(ctx context.Context) error
+}
+
+// HeldConn is a connection whose SYN a Terminator holds. Exactly one of Accept
+// and Fail is to be called; Fail also after an Accept that failed.
+type HeldConn interface {
+	Source() netip.AddrPort
+	Destination() netip.AddrPort
+	// Accept lets the connection come about.
+	Accept(ctx context.Context) (relay.Socket, error)
+	// Fail answers as the destination would have.
+	Fail(wire.OpenResult)
+	// Done is closed when the application has given up, or Accept is done.
+	Done() <-chan struct{}
+}
+
+// NewTerminator makes a Terminator for a TUN that has these addresses, each
+// with its range. accept must not block. It returns nil when there is nothing
+// that it could do.
+type NewTerminator func(addresses []netip.Prefix, accept func(HeldConn), capture func(source, destination netip.AddrPort) bool) (Terminator, error)
 
 // Listener takes connections of clients.
 type Listener interface {

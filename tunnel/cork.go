@@ -1,31 +1,126 @@
 package tunnel
 
 import (
+	"io"
 	"net"
 	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// corkConn lies between TLS and the socket. While corked it gathers what TLS
-// writes, one record of at most 16 KiB at a time, so that a batch of records
-// goes to the kernel in one system call; an MPTCP send takes the connection's
-// lock and wakes its scheduler, which is dearer than the copy.
+// corkConn lies between TLS and the socket.
+//
+// While corked it gathers what TLS writes, one record of at most 16 KiB at a
+// time, so that a batch of records goes to the kernel in one system call; an
+// MPTCP send takes the connection's lock and wakes its scheduler, which is
+// dearer than the copy.
+//
+// Once it polls, Read returns errWouldBlock instead of waiting, and await
+// waits without a buffer: TLS has then no whole record left, and an idle
+// carrier costs next to no memory.
 type corkConn struct {
 	net.Conn
+	raw   syscall.RawConn // nil where the connection has none
+	polls bool            // set before the reads of which it speaks
+
+	read struct { // of the one reader
+		p       []byte
+		n       int
+		err     error
+		try     func(fd uintptr) bool // made once: a closure for each read would allocate
+		readyFn func(fd uintptr) bool
+	}
 
 	mu     sync.Mutex // guards what follows
 	corked bool
-	buf    []byte
+	buf    *[]byte // borrowed from corkBuffers; given back, if it polls, when empty
+}
+
+// corkBuffers are lent for the time of one write to carriers that are many:
+// those that say nothing have none.
+var corkBuffers = sync.Pool{New: func() any { b := make([]byte, 0, writePieceBytes+writePieceBytes/64+1024); return &b }}
+
+func newCorkConn(conn net.Conn) *corkConn {
+	c := &corkConn{Conn: conn}
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw = raw
+			c.read.try, c.read.readyFn = c.tryRead, readable
+		}
+	}
+	return c
+}
+
+// wouldBlock is temporary, so that TLS goes on after it.
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "nothing to read now" }
+func (wouldBlock) Timeout() bool   { return true }
+func (wouldBlock) Temporary() bool { return true }
+
+var errWouldBlock net.Error = wouldBlock{}
+
+// poll makes Read not wait, where the connection can do without.
+func (c *corkConn) poll() { c.polls = c.raw != nil }
+
+// Read implements net.Conn.
+func (c *corkConn) Read(p []byte) (int, error) {
+	if !c.polls {
+		return c.Conn.Read(p)
+	}
+	c.read.p, c.read.n, c.read.err = p, 0, nil
+	err := c.raw.Read(c.read.try)
+	c.read.p = nil
+	if err != nil {
+		return 0, err
+	}
+	return c.read.n, c.read.err
+}
+
+func (c *corkConn) tryRead(fd uintptr) bool {
+	r := &c.read
+	for {
+		n, err := unix.Read(int(fd), r.p)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			r.err = errWouldBlock
+		case err != nil:
+			r.err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+		case n == 0:
+			r.err = io.EOF
+		default:
+			r.n = n
+		}
+		return true
+	}
+}
+
+// await waits until Read has something to say.
+func (c *corkConn) await() error { return c.raw.Read(c.read.readyFn) }
+
+// readable asks the kernel: the runtime forgets an edge that came before it
+// was asked to wait.
+func readable(fd uintptr) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+	n, err := unix.Poll(fds[:], 0)
+	return err == nil && n > 0
 }
 
 // Write passes b on, or keeps it when corked.
 func (c *corkConn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.corked {
-		c.buf = append(c.buf, b...)
-		return len(b), nil
+	if !c.corked {
+		return c.Conn.Write(b)
 	}
-	return c.Conn.Write(b)
+	if c.buf == nil {
+		c.buf = corkBuffers.Get().(*[]byte)
+	}
+	*c.buf = append(*c.buf, b...)
+	return len(b), nil
 }
 
 func (c *corkConn) cork() {
@@ -39,10 +134,17 @@ func (c *corkConn) uncork() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.corked = false
-	if len(c.buf) == 0 {
+	if c.buf == nil {
 		return nil
 	}
-	_, err := c.Conn.Write(c.buf)
-	c.buf = c.buf[:0]
+	if len(*c.buf) == 0 {
+		return nil
+	}
+	_, err := c.Conn.Write(*c.buf)
+	*c.buf = (*c.buf)[:0]
+	if c.polls {
+		corkBuffers.Put(c.buf)
+		c.buf = nil
+	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"braid/crypto"
@@ -49,11 +50,13 @@ func hasFamily(u Uplink, server netip.Addr) bool {
 	return false
 }
 
-// race runs attempt for 0 to n-1, each a stagger after the one before or as
-// soon as that has failed, and returns the first success; the others are
-// cancelled and awaited, and what they made after all goes to discard. The
-// error joins all failures.
-func race[T any](ctx context.Context, n int, stagger time.Duration, attempt func(context.Context, int) (T, error), discard func(T)) (T, error) {
+// race runs attempt for 0 to n-1, each a stagger after the one before, the
+// first eager ones also as soon as the one before has failed, and returns the
+// first success; the others are cancelled and awaited, and what they made
+// after all goes to discard. When all that have begun have failed it begins no
+// more of those that are not eager: they are for those that hang. The error
+// joins all failures that differ.
+func race[T any](ctx context.Context, n, eager int, stagger time.Duration, attempt func(context.Context, int) (T, error), discard func(T)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -81,14 +84,16 @@ func race[T any](ctx context.Context, n int, stagger time.Duration, attempt func
 			finished++
 			switch {
 			case r.err != nil:
-				errs = append(errs, r.err)
+				if !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == r.err.Error() }) {
+					errs = append(errs, r.err)
+				}
 			case winner != nil:
 				discard(r.v)
 			default:
 				winner = &r.v
 				cancel()
 			}
-			if winner == nil && started < n && ctx.Err() == nil {
+			if winner == nil && started < eager && ctx.Err() == nil {
 				start()
 				timer.Reset(stagger)
 			}
@@ -106,18 +111,34 @@ func race[T any](ctx context.Context, n int, stagger time.Duration, attempt func
 	return zero, errors.Join(errs...)
 }
 
-// connect dials all candidates until one has a secured connection. Hello is
-// sent on the winner only: two would take the session from each other.
-func connect(ctx context.Context, d Dialer, cfg *tls.Config, own crypto.PublicKey, list []candidate) (*secured, candidate, error) {
+const (
+	// againAfter bounds the connecting of all attempts but the first round: a
+	// kernel repeats a lost SYN after one, three and seven seconds, which is
+	// too late for whoever waits for an uplink to come back. The first round
+	// may take its time, for paths that are really slow.
+	againAfter = 8 * dialStagger
+	// dialRounds is how often each candidate is tried: until the time is over.
+	dialRounds = int(handshakeTimeout / dialStagger)
+)
+
+// connect dials all candidates, again and again, until one has a secured
+// connection. Hello is sent on the winner only: two would take the session
+// from each other.
+func connect(ctx context.Context, d Dialer, purpose Purpose, cfg *tls.Config, own crypto.PublicKey, list []candidate) (*secured, candidate, error) {
 	type won struct {
 		s *secured
 		c candidate
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	w, err := race(ctx, len(list), dialStagger, func(ctx context.Context, i int) (won, error) {
-		c := list[i]
-		conn, err := d.Dial(ctx, c.server, c.via)
+	w, err := race(ctx, max(len(list), dialRounds), len(list), dialStagger, func(ctx context.Context, i int) (won, error) {
+		c := list[i%len(list)]
+		dialCtx, cancel := ctx, context.CancelFunc(func() {})
+		if i >= len(list) {
+			dialCtx, cancel = context.WithTimeout(ctx, againAfter)
+		}
+		conn, err := d.Dial(dialCtx, c.server, c.via, purpose)
+		cancel()
 		if err != nil {
 			return won{}, fmt.Errorf("reach %v over %s: %w", c.server, c.via.Name, err)
 		}

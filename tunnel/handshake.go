@@ -34,7 +34,7 @@ type secured struct {
 
 // secure performs the TLS handshake; on error the connection is closed.
 func secure(ctx context.Context, conn Conn, wrap func(c *corkConn) *tls.Conn, role crypto.Role, own crypto.PublicKey) (*secured, error) {
-	cork := &corkConn{Conn: conn}
+	cork := newCorkConn(conn)
 	s := &secured{conn, cork, wrap(cork)}
 	if err := s.tls.HandshakeContext(ctx); err != nil {
 		conn.Close()

@@ -104,6 +104,14 @@ func (c *fakeConn) SetUplinks(list []Uplink) error {
 	return c.missing
 }
 
+func (c *fakeConn) SetPurpose(Purpose) error { return nil }
+
+func (c *fakeConn) Renew() {}
+
+func (c *fakeConn) Progress() uint64 { return 0 }
+
+func (c *fakeConn) RaiseReceiveBuffer() {}
+
 func (c *fakeConn) AppendSubflows(dst []Subflow) ([]Subflow, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,7 +137,7 @@ func newFakeNetwork() *fakeNetwork {
 }
 
 // Dial implements Dialer.
-func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplink) (Conn, error) {
+func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplink, _ Purpose) (Conn, error) {
 	n.mu.Lock()
 	down := n.down
 	n.mu.Unlock()
@@ -157,6 +165,16 @@ func (n *fakeNetwork) cut() {
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
 		c.Close()
+	}
+	n.conns = nil
+}
+
+// blackHole makes every connection swallow what is written to it.
+func (n *fakeNetwork) blackHole() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		c.(*pipeEnd).blackHole()
 	}
 	n.conns = nil
 }
@@ -213,6 +231,7 @@ type world struct {
 	keys      []crypto.PrivateKey // of the clients that the server knows
 	running   sync.WaitGroup
 	cancel    context.CancelFunc
+	streams   *fakeStreams // nil: TCP travels as packets
 }
 
 var (
@@ -224,9 +243,11 @@ var (
 
 // newWorld makes a running server that knows two clients, 10.77.0.2 with the
 // network 192.168.10.0/24 and 10.77.0.3. The caller calls stop.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOf(t, nil) }
+
+func newWorldOf(t *testing.T, streams *fakeStreams) *world {
 	t.Helper()
-	w := &world{t: t, net: newFakeNetwork(), serverTUN: newChanDevice(), serverKey: crypto.GenerateKey()}
+	w := &world{t: t, net: newFakeNetwork(), serverTUN: newChanDevice(), serverKey: crypto.GenerateKey(), streams: streams}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	var peers []Peer
 	for i, routes := range [][]netip.Prefix{{netip.MustParsePrefix("192.168.10.0/24")}, nil} {
@@ -249,10 +270,14 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.server = NewServer(ServerConfig{
+	sc := ServerConfig{
 		Device: w.serverTUN, Listeners: []Listener{w.net}, TLS: cfg, Key: w.serverKey.Public(),
 		Peers: peers, MTU: 1500, Software: "braid test", Log: slog.New(slog.NewTextHandler(&w.log, nil)),
-	})
+	}
+	if streams != nil {
+		streams.server(&sc)
+	}
+	w.server = NewServer(sc)
 	w.running.Go(func() {
 		if err := w.server.Run(w.ctx); err != nil {
 			t.Errorf("server: %v", err)
@@ -284,12 +309,16 @@ func (w *world) clientTLS(key crypto.PrivateKey, server crypto.PublicKey) *tls.C
 func (w *world) start(key crypto.PrivateKey, server crypto.PublicKey) *testClient {
 	w.t.Helper()
 	tc := &testClient{tun: newChanDevice(), settings: make(chan Settings, 8), done: make(chan struct{}), log: &logBuffer{}}
-	tc.Client = NewClient(ClientConfig{
+	cc := ClientConfig{
 		Device: tc.tun, Dialer: w.net, TLS: w.clientTLS(key, server), Key: key.Public(),
 		Servers:   func(context.Context) ([]netip.AddrPort, error) { return []netip.AddrPort{serverAddr}, nil },
 		Configure: func(s Settings) error { tc.settings <- s; return nil },
 		Software:  "braid test", Log: slog.New(slog.NewTextHandler(tc.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	if w.streams != nil {
+		w.streams.client(&cc)
+	}
+	tc.Client = NewClient(cc)
 	tc.SetUplinks([]Uplink{uplinkA, uplinkB})
 	ctx, cancel := context.WithCancel(w.ctx)
 	tc.cancel = cancel
@@ -362,3 +391,6 @@ func (w *world) nothing(d *chanDevice) {
 	case <-time.After(5 * time.Second):
 	}
 }
+
+// notTaken is a terminator that captures nothing.
+func notTaken([]byte) bool { return false }

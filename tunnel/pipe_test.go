@@ -19,8 +19,8 @@ func bufferedPipe() (net.Conn, net.Conn) {
 
 const pipeBytes = 1 << 20
 
-// stream is one direction.
-type stream struct {
+// byteStream is one direction.
+type byteStream struct {
 	mu        sync.Mutex // guards the rest
 	buf       []byte
 	closed    bool
@@ -30,15 +30,15 @@ type stream struct {
 	writtenBy time.Time
 }
 
-func newStream() *stream { return &stream{change: make(chan struct{})} }
+func newStream() *byteStream { return &byteStream{change: make(chan struct{})} }
 
-func (s *stream) notifyLocked() {
+func (s *byteStream) notifyLocked() {
 	close(s.change)
 	s.change = make(chan struct{})
 }
 
 // wait unlocks, waits for a change or the deadline, and locks again.
-func (s *stream) waitLocked(deadline time.Time) error {
+func (s *byteStream) waitLocked(deadline time.Time) error {
 	change := s.change
 	var timeout <-chan time.Time
 	if !deadline.IsZero() {
@@ -59,7 +59,7 @@ func (s *stream) waitLocked(deadline time.Time) error {
 	return nil
 }
 
-type pipeEnd struct{ in, out *stream }
+type pipeEnd struct{ in, out *byteStream }
 
 func (p *pipeEnd) Read(b []byte) (int, error) {
 	s := p.in
@@ -106,12 +106,21 @@ func (p *pipeEnd) Write(b []byte) (int, error) {
 }
 
 func (p *pipeEnd) Close() error {
-	for _, s := range []*stream{p.in, p.out} {
+	for _, s := range []*byteStream{p.in, p.out} {
 		s.mu.Lock()
 		s.closed = true
 		s.notifyLocked()
 		s.mu.Unlock()
 	}
+	return nil
+}
+
+// CloseWrite ends this end's direction.
+func (p *pipeEnd) CloseWrite() error {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.out.closed = true
+	p.out.notifyLocked()
 	return nil
 }
 
@@ -141,7 +150,7 @@ func (p *pipeEnd) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
 // blackHole makes everything that either end writes from now on vanish.
 func (p *pipeEnd) blackHole() {
-	for _, s := range []*stream{p.in, p.out} {
+	for _, s := range []*byteStream{p.in, p.out} {
 		s.mu.Lock()
 		s.hole = true
 		s.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,11 +18,12 @@ import (
 	"golang.org/x/time/rate"
 
 	"braid/crypto"
+	"braid/tunnel/relay"
 	"braid/tunnel/wire"
 )
 
-// ServerConfig is what a Server needs. All fields must be set, Routes and
-// DNS may be empty.
+// ServerConfig is what a Server needs. All fields must be set, but for those
+// that say what nil means, and lists, which may be empty.
 type ServerConfig struct {
 	Device    Device     // closed when Run ends
 	Listeners []Listener // closed when Run ends
@@ -31,18 +33,22 @@ type ServerConfig struct {
 	MTU       int // bytes, of the TUN of both sides
 	Routes    []netip.Prefix
 	DNS       []netip.Addr
-	Software  string
-	Log       *slog.Logger
+	// Addresses are the server's own in the tunnel, each with its range.
+	Addresses []netip.Prefix
+	// Terminator makes what ends TCP connections toward clients here; nil:
+	// they travel as packets.
+	Terminator NewTerminator
+	Exempt     []netip.Prefix // TCP from and to here travels as packets
+	// Connect makes the connection of a client's stream; nil: it comes out of
+	// the TUN, from the client's own address. Judge comes before either.
+	Connect  func(ctx context.Context, client string, o wire.Open) (relay.Socket, error)
+	Judge    func(client string, to netip.AddrPort) error
+	Limits   StreamLimits
+	Software string
+	Log      *slog.Logger
 }
 
-// Limits on peers that have not proved who they are.
 const (
-	// maxHandshakes bounds memory: some 200 KB each.
-	maxHandshakes = 64
-	// handshakesPerSecond bounds CPU: about a millisecond each. More than
-	// that and the burst wait in the kernel's accept queue.
-	handshakesPerSecond = 100
-	handshakesBurst     = 200
 	// complaintsPerSecond bounds the log.
 	complaintsPerSecond = 2
 	// complaintEvery bounds it for each client and foreign source.
@@ -56,9 +62,12 @@ type Server struct {
 	byIP  *bart.Table[*session]
 	order []*session
 
-	handshakes chan struct{} // one token per handshake under way
-	pace       *rate.Limiter
-	complain   *rate.Limiter
+	capture *capture
+	streams atomic.Int64 // of all clients
+	numbers atomic.Uint64
+
+	gate     *gate
+	complain *rate.Limiter
 
 	rejected   atomic.Uint64 // handshakes that failed
 	malformed  atomic.Uint64 // of them, for what the peer sent
@@ -72,12 +81,26 @@ func NewServer(cfg ServerConfig) *Server {
 		ServerConfig: cfg,
 		byKey:        map[crypto.PublicKey]*session{},
 		byIP:         new(bart.Table[*session]),
-		handshakes:   make(chan struct{}, maxHandshakes),
-		pace:         rate.NewLimiter(handshakesPerSecond, handshakesBurst),
+		gate:         newGate(),
 		complain:     rate.NewLimiter(complaintsPerSecond, 10),
+	}
+	if cfg.Terminator != nil {
+		s.capture = newCapture(cfg.Terminator, cfg.Exempt, s.offer)
+		exempt := s.capture.wants
+		s.capture.wants = func(source, destination netip.AddrPort) bool {
+			ses, ok := s.byIP.Lookup(destination.Addr())
+			return ok && ses.takesStreams() && exempt(source, destination)
+		}
 	}
 	for _, p := range cfg.Peers {
 		ses := newSession(p)
+		ses.newLane = func(id wire.SessionID) *lane {
+			return newLane(laneConfig{
+				log: cfg.Log.With("client", p.Name), session: id, reverse: true, demand: ses.demand,
+				limits: cfg.Limits, total: &s.streams,
+				connect: func(ctx context.Context, o wire.Open) (relay.Socket, error) { return s.connect(ctx, ses, o) },
+			})
+		}
 		s.order = append(s.order, ses)
 		s.byKey[p.Key] = ses
 		for _, a := range p.Addresses {
@@ -105,10 +128,19 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error {
 		// Clients are told goodbye before their packets' device goes.
 		<-served.Done()
+		s.endStreams()
 		return s.Device.Close()
 	})
+	if s.capture != nil {
+		if err := s.capture.set(s.Addresses); err != nil {
+			serving()
+			s.Device.Close()
+			return fmt.Errorf("capture connections toward clients: %w", err)
+		}
+		g.Go(func() error { return s.capture.run(ctx) })
+	}
 	g.Go(func() error { return s.readDevice(ctx) })
-	g.Go(func() error { s.sampleAll(ctx); return nil })
+	g.Go(func() error { s.tend(ctx); return nil })
 	g.Go(func() error {
 		defer serving()
 		var conns errgroup.Group
@@ -118,6 +150,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return conns.Wait()
 	})
 	err := g.Wait()
+	s.capture.discard()
 	if errors.Is(err, context.Canceled) || errors.Is(err, os.ErrClosed) {
 		return nil
 	}
@@ -130,9 +163,6 @@ func (s *Server) accept(ctx context.Context, l Listener) error {
 	var conns errgroup.Group
 	defer conns.Wait()
 	for {
-		if s.pace.Wait(ctx) != nil {
-			return ctx.Err()
-		}
 		conn, err := l.Accept()
 		if ctx.Err() != nil {
 			if err == nil {
@@ -153,31 +183,44 @@ func (s *Server) accept(ctx context.Context, l Listener) error {
 			}
 			continue
 		}
-		select {
-		case s.handshakes <- struct{}{}:
-			conns.Go(func() error { s.serve(ctx, conn); return nil })
-		default:
+		p, err := s.gate.enter(conn.RemoteAddr())
+		if err != nil {
 			conn.Close()
-			s.reject(conn, errors.New("too many handshakes at once"))
+			s.reject(conn, err)
+			continue
 		}
+		conns.Go(func() error { s.serve(ctx, conn, p); return nil })
 	}
 }
 
-// serve takes one connection from handshake to end.
-func (s *Server) serve(ctx context.Context, conn Conn) {
+// serve takes one connection from handshake to end, or to a session's lane.
+func (s *Server) serve(ctx context.Context, conn Conn, p *passage) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })
-	ses, car, hello, resumed, err := s.handshake(ctx, conn)
+	var a *arrival
+	err := p.pass(ctx)
+	if err == nil {
+		a, err = s.handshake(ctx, conn)
+	}
 	stop()
-	<-s.handshakes
+	p.leave()
 	if err != nil {
 		conn.Close()
 		s.reject(conn, err)
 		return
 	}
+	s.gate.knows(conn.RemoteAddr())
+	if a.hello.Kind != wire.KindPackets {
+		if !a.lane.enter(a.car, s.numbers.Add(1), a.hello.Kind == wire.KindReverse) {
+			conn.Close()
+		}
+		return
+	}
+	ses, car := a.ses, a.car
 	log := s.Log.With("client", ses.peer.Name)
 	runCtx := ses.attach(ctx, car)
-	log.Info("client connected", "remote", conn.RemoteAddr(), "resumed", resumed,
-		"mptcp", car.mptcp(), "software", hello.Software)
+	log.Info("client connected", "remote", conn.RemoteAddr(), "resumed", a.resumed,
+		"mptcp", car.mptcp(), "software", a.hello.Software)
+	ses.demand()
 	err = car.run(runCtx, func(payload []byte) error { return s.inbound(ses, payload) })
 	ses.detach()
 	if errors.Is(err, wire.ErrMalformed) {
@@ -198,41 +241,66 @@ func (s *Server) reject(conn Conn, err error) {
 	}
 }
 
-func (s *Server) handshake(ctx context.Context, conn Conn) (*session, *carrier, wire.Hello, bool, error) {
-	fail := func(err error) (*session, *carrier, wire.Hello, bool, error) {
-		return nil, nil, wire.Hello{}, false, err
-	}
+// arrival is a connection whose client is known and welcome.
+type arrival struct {
+	ses     *session
+	lane    *lane // of a carrier of streams
+	car     *carrier
+	hello   wire.Hello
+	resumed bool
+}
+
+func (s *Server) handshake(ctx context.Context, conn Conn) (*arrival, error) {
 	hctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	sec, err := secure(hctx, conn, func(c *corkConn) *tls.Conn { return tls.Server(c, s.TLS) }, crypto.RoleServer, s.Key)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	key, err := crypto.PeerKey(sec.tls.ConnectionState())
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	ses := s.byKey[key]
-	if ses == nil {
-		return fail(fmt.Errorf("no client has key %v", key))
+	a := &arrival{ses: s.byKey[key]}
+	if a.ses == nil {
+		return nil, fmt.Errorf("no client has key %v", key)
 	}
+	if err := s.greet(sec, a); err != nil {
+		return nil, fmt.Errorf("client %s: %w", a.ses.peer.Name, err)
+	}
+	return a, nil
+}
+
+// greet answers the client's Hello.
+func (s *Server) greet(sec *secured, a *arrival) error {
 	in, hello, err := sec.awaitHello()
 	if err != nil {
-		return fail(fmt.Errorf("client %s: %w", ses.peer.Name, err))
+		return err
 	}
-	id, resumed := ses.resume(hello.Session)
+	a.hello = hello
 	w := wire.Welcome{
-		Session: id, MTU: uint16(s.MTU), Addresses: ses.peer.Addresses,
-		Routes: s.Routes, DNS: s.DNS, Software: s.Software,
+		MTU: uint16(s.MTU), Addresses: a.ses.peer.Addresses, Routes: s.Routes, DNS: s.DNS,
+		Features: wire.FeatureStreams, Software: s.Software,
 	}
-	if resumed {
+	if hello.Kind == wire.KindPackets {
+		w.Session, a.resumed = a.ses.resume(hello)
+	} else {
+		var code wire.RefuseCode
+		var reason string
+		if a.lane, code, reason = a.ses.laneFor(hello, s.Limits.PerSession); a.lane == nil {
+			sec.tls.Write(wire.AppendRefuse(nil, code, reason))
+			return errors.New(reason)
+		}
+		w.Session, a.resumed = hello.Session, true
+		if err := sec.conn.SetPurpose(ForStreams); err != nil {
+			return err
+		}
+	}
+	if a.resumed {
 		w.Flags |= wire.FlagResumed
 	}
-	car, err := sec.welcome(in, hello, w)
-	if err != nil {
-		return fail(fmt.Errorf("client %s: %w", ses.peer.Name, err))
-	}
-	return ses, car, hello, resumed, nil
+	a.car, err = sec.welcome(in, hello, w)
+	return err
 }
 
 // inbound checks a client's packet and gives it to the host.
@@ -284,7 +352,7 @@ func (s *Server) dispatch(b *batch) {
 		packets = 0
 	}
 	for i := range b.n {
-		_, dst, ok := b.frame(off, b.sizes[i])
+		_, dst, ok := b.frame(off, b.sizes[i], s.capture.packet)
 		var ses *session
 		if ok {
 			if ses, ok = s.byIP.Lookup(dst); !ok {
@@ -305,20 +373,66 @@ func (s *Server) dispatch(b *batch) {
 	flush(off)
 }
 
-// sampleAll reads subflow counters until ctx ends.
-func (s *Server) sampleAll(ctx context.Context) {
-	t := time.NewTicker(sampleEvery)
+// tend looks after all clients' links and counters until ctx ends.
+func (s *Server) tend(ctx context.Context) {
+	t := time.NewTicker(livenessTick)
 	defer t.Stop()
 	var scratch []Subflow
-	for {
+	for tick := 0; ; tick++ {
 		select {
 		case <-t.C:
-			for _, ses := range s.order {
-				scratch = ses.sample(scratch)
-			}
 		case <-ctx.Done():
 			return
 		}
+		for _, ses := range s.order {
+			if l := ses.streams(); l != nil {
+				l.step()
+			}
+			if tick%2 == 0 {
+				scratch = ses.sample(scratch[:0])
+			}
+		}
+	}
+}
+
+// offer takes a connection toward a client that the terminator holds.
+func (s *Server) offer(h HeldConn) {
+	if ses, ok := s.byIP.Lookup(h.Destination().Addr()); ok {
+		if l := ses.streams(); l != nil {
+			l.offer(h)
+			return
+		}
+	}
+	h.Fail(wire.OpenHostUnreachable)
+}
+
+// connect makes the connection of a client's stream.
+func (s *Server) connect(ctx context.Context, ses *session, o wire.Open) (relay.Socket, error) {
+	if !ses.owns(o.Source.Addr()) {
+		ses.stats.spoofed.Add(1)
+		return nil, &relay.OpenError{Result: wire.OpenDenied, Reason: fmt.Sprintf("%v is not an address of client %s", o.Source.Addr(), ses.peer.Name)}
+	}
+	if err := s.Judge(ses.peer.Name, o.Destination); err != nil {
+		if ses.complain.Allow() {
+			s.Log.Warn("connection of a client refused", "client", ses.peer.Name, "to", o.Destination, "reason", err)
+		}
+		return nil, &relay.OpenError{Result: wire.OpenDenied, Reason: err.Error()}
+	}
+	if s.Connect == nil {
+		return s.capture.dial(ctx, o.Source, o.Destination)
+	}
+	return s.Connect(ctx, ses.peer.Name, o)
+}
+
+// endStreams resets all streams, and returns when they have ended.
+func (s *Server) endStreams() {
+	var closing sync.WaitGroup
+	for _, ses := range s.order {
+		closing.Go(ses.endStreams)
+	}
+	closing.Wait()
+	if s.capture != nil {
+		time.Sleep(lastWords)
 	}
 }
 

@@ -36,8 +36,14 @@ type session struct {
 	stats counters
 	// complain paces warnings about foreign sources.
 	complain *rate.Limiter
+	newLane  func(wire.SessionID) *lane
+	old      sync.WaitGroup // lanes that are being closed
 
 	mu      sync.Mutex // guards what follows
+	lane    *lane      // of session id; nil before the first
+	takes   bool       // the client takes streams
+	wanted  int        // reverse links, as the client was last told
+	ending  bool       // no lane is made any more
 	id      wire.SessionID
 	current *carrier
 	end     context.CancelCauseFunc // of current
@@ -73,22 +79,86 @@ func (s *session) detach() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.end(nil)
-	s.current = nil
-	s.usage.sample(time.Now(), nil)
+	s.current, s.wanted = nil, 0
 	close(s.ended)
 }
 
 // resume returns the session's id for a Hello, and whether the session that
-// the client named goes on.
-func (s *session) resume(named wire.SessionID) (wire.SessionID, bool) {
+// the client named goes on. The streams of one that does not are reset.
+func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !named.IsZero() && named == s.id {
+	s.takes = h.Features&wire.FeatureStreams != 0
+	if !h.Session.IsZero() && h.Session == s.id {
 		return s.id, true
 	}
 	rand.Read(s.id[:]) // never fails (crypto/rand)
 	s.since = time.Now()
+	if s.lane != nil {
+		s.old.Go(s.lane.close)
+		s.lane = nil
+	}
+	if !s.ending {
+		s.lane = s.newLane(s.id)
+	}
 	return s.id, false
+}
+
+// laneFor returns the lane for the Hello of a carrier of streams; or nil, and
+// what the client is told.
+func (s *session) laneFor(h wire.Hello, most int) (l *lane, code wire.RefuseCode, reason string) {
+	s.mu.Lock()
+	l, known := s.lane, h.Session == s.id
+	s.mu.Unlock()
+	switch {
+	case l == nil || !known:
+		return nil, wire.RefuseSession, "this session is not known here"
+	case l.linkCount() >= 2*(most+spareMost):
+		return nil, wire.RefuseBusy, "too many carriers"
+	}
+	return l, 0, ""
+}
+
+func (s *session) streams() *lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lane
+}
+
+// takesStreams reports whether connections toward the client are captured.
+func (s *session) takesStreams() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takes && s.lane != nil
+}
+
+// demand tells the client how many links to make for streams that are opened
+// here. Whoever calls it may hold a relay's lock.
+func (s *session) demand() {
+	l := s.streams()
+	if l == nil {
+		return
+	}
+	n := l.pool.counts()
+	want := min(n.leased+n.waiting+n.target, 1<<16-1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && s.takes && want != s.wanted {
+		s.wanted = want
+		s.current.control(wire.Want{Carriers: uint16(want)}.Append(nil))
+	}
+}
+
+// endStreams ends the lane for good.
+func (s *session) endStreams() {
+	s.mu.Lock()
+	l := s.lane
+	s.lane, s.ending = nil, true
+	s.mu.Unlock()
+	if l != nil {
+		l.close()
+	}
+	s.old.Wait()
 }
 
 // owns reports whether src is the client's own or of a network behind it.
@@ -101,24 +171,23 @@ func (s *session) owns(src netip.Addr) bool {
 	return slices.ContainsFunc(s.peer.Routes, func(r netip.Prefix) bool { return r.Contains(src) })
 }
 
-// sample reads the subflows of the current carrier.
+// sample reads what the client's carriers did since the last time.
 func (s *session) sample(scratch []Subflow) []Subflow {
 	s.mu.Lock()
-	car := s.current
+	car, l := s.current, s.lane
 	s.mu.Unlock()
-	if car == nil {
-		return scratch
+	if car != nil {
+		if list, err := car.conn.AppendSubflows(scratch); err == nil {
+			scratch = list
+		}
 	}
-	list, err := car.conn.AppendSubflows(scratch[:0])
-	if err != nil {
-		return scratch
+	if l != nil {
+		scratch = l.sampleLinks(scratch, 0, nil)
 	}
 	s.mu.Lock()
-	if s.current == car {
-		s.usage.sample(time.Now(), list)
-	}
+	s.usage.sample(time.Now(), scratch)
 	s.mu.Unlock()
-	return list
+	return scratch
 }
 
 // PeerStatus is what a server knows of one client now.
@@ -131,15 +200,21 @@ type PeerStatus struct {
 	Since     time.Time
 	Usage     []UplinkUsage
 	Counters  Counters
+	Streams   LaneStatus
 }
 
 func (s *session) status() PeerStatus {
+	var streams LaneStatus
+	if l := s.streams(); l != nil {
+		streams = l.status(time.Now())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := PeerStatus{
 		Peer: s.peer, Session: s.id, Connected: s.current != nil, Since: s.since,
-		Usage: s.usage.snapshot(), Counters: s.stats.snapshot(s.out),
+		Usage: s.usage.snapshot(), Counters: s.stats.snapshot(s.out), Streams: streams,
 	}
+	st.Counters.Malformed += streams.Malformed
 	if s.current != nil {
 		st.MPTCP = s.current.mptcp()
 		st.Remote = s.current.conn.RemoteAddr().String()

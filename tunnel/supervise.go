@@ -15,8 +15,8 @@ const (
 	settleFor   = 300 * time.Millisecond
 )
 
-// supervise keeps the carrier's subflows equal to the uplinks and samples
-// what they carry, until ctx ends.
+// supervise keeps the subflows of the carrier of packets equal to the uplinks
+// and reads what they carry, until ctx ends.
 func (c *Client) supervise(ctx context.Context, car *carrier) {
 	var complaint string
 	began := time.Now()
@@ -30,10 +30,7 @@ func (c *Client) supervise(ctx context.Context, car *carrier) {
 		case <-ctx.Done():
 			return
 		}
-		c.mu.Lock()
-		uplinks := c.uplinks
-		c.mu.Unlock()
-		err := car.conn.SetUplinks(uplinks)
+		err := c.join(car.conn, false)
 		settling := err != nil && time.Since(began) < settleFor
 		if err == nil {
 			complaint = ""
@@ -43,7 +40,7 @@ func (c *Client) supervise(ctx context.Context, car *carrier) {
 		}
 		if subflows, err = car.conn.AppendSubflows(subflows[:0]); err == nil {
 			c.mu.Lock()
-			c.usage.sample(time.Now(), subflows)
+			c.packetFlows = append(c.packetFlows[:0], subflows...)
 			c.mu.Unlock()
 		}
 		if settling {

@@ -29,6 +29,14 @@ type usage struct {
 	at      time.Time
 }
 
+// uplinkName names the uplink, or the peer's address where that is not known.
+func (s *Subflow) uplinkName() string {
+	if s.Uplink != "" {
+		return s.Uplink
+	}
+	return s.Remote.Addr().Unmap().String()
+}
+
 type subflowKey struct{ local, remote netip.AddrPort }
 
 // sample takes all subflows of all carriers as they are now.
@@ -44,10 +52,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		up.Subflows = 0
 	}
 	for _, s := range subflows {
-		name := s.Uplink
-		if name == "" {
-			name = s.Remote.Addr().Unmap().String()
-		}
+		name := s.uplinkName()
 		up := u.uplinks[name]
 		if up == nil {
 			up = &UplinkUsage{Uplink: name}

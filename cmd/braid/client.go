@@ -142,6 +142,10 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	congestion := streamCongestion(cfg.Tunnel.Congestion)
+	if err := congestion.check(); err != nil {
+		return err
+	}
 	b, err := openBase(cfg.Tunnel.Name, filepath.Dir(cfg.Control), log)
 	if err != nil {
 		return err
@@ -150,14 +154,19 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 
 	host := newClientHost(cfg, b.net, log)
 	names := newResolver(cfg.Servers, log)
+	var capture tunnel.NewTerminator
+	if cfg.Tunnel.TCP == config.TCPStreams {
+		capture = newTerminator(b.device, cfg.Tunnel.Name, log)
+	}
 	client := tunnel.NewClient(tunnel.ClientConfig{
-		Device: b.device, Dialer: &dialer{b.paths, names}, TLS: tlsConfig, Key: key.Public(),
+		Device: b.device, Dialer: &dialer{b.paths, names, congestion}, TLS: tlsConfig, Key: key.Public(),
 		Servers: func(ctx context.Context) ([]netip.AddrPort, error) {
 			list, err := names.addresses(ctx)
 			host.setServers(list)
 			return list, err
 		},
-		Configure: host.configure, Software: software(), Log: log,
+		Configure: host.configure, Terminator: capture, Exempt: cfg.Tunnel.Packets,
+		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Software: software(), Log: log,
 	})
 	serve, err := serveControl(cfg.Control, func() any { return clientStatus(cfg, client.Status(), host.uplinks()) })
 	if err != nil {

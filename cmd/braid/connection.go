@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"braid/mptcp"
 	"braid/tunnel"
@@ -38,6 +39,72 @@ func congestionControl() string {
 	return "cubic"
 }
 
+// streamCongestion is that of carriers of streams, each of which is one
+// connection from end to end: with loss, bbr keeps most of a path's rate where
+// cubic collapses. "" is bbr where the kernel has it, else the host's default.
+type streamCongestion string
+
+// check fails when the kernel does not have what the user wrote.
+func (s streamCongestion) check() error {
+	available, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+	if s == "" || err != nil || slices.Contains(strings.Fields(string(available)), string(s)) {
+		return nil
+	}
+	return &configError{&hintedError{
+		fmt.Errorf("tunnel.congestion: this kernel does not have %q", string(s)),
+		"leave it out, load the module tcp_" + string(s) + ", or choose one of: " + strings.TrimSpace(string(available)),
+	}}
+}
+
+// streamKeepAlive finds subflows that are gone and keeps NATs awake. The pool's
+// carriers are many and idle, and a metered uplink pays for each question.
+var streamKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: 15 * time.Second, Count: 4}
+
+// purposed is what both ends' connections do for tunnel.Conn.
+type purposed struct {
+	*mptcp.Conn
+	congestion streamCongestion
+}
+
+// SetPurpose implements tunnel.Conn.
+func (c purposed) SetPurpose(p tunnel.Purpose) error {
+	if p != tunnel.ForStreams {
+		return nil
+	}
+	if err := c.SetCongestionControl(string(c.congestion)); err != nil {
+		return err
+	}
+	return c.SetKeepAliveConfig(streamKeepAlive)
+}
+
+// Renew implements tunnel.Conn. bbr takes a short transfer's rate for the
+// path's, paces the next one by it, and takes seconds to find out. Set anew it
+// begins as at first, but with the window that it had: what it knows of the
+// path without the rate of who used it. Cubic has a window and no more.
+func (c purposed) Renew() {
+	if name, err := c.CongestionControl(); err != nil || name != "bbr" {
+		return
+	}
+	if c.SetCongestionControl("reno") == nil {
+		_ = c.SetCongestionControl("bbr") // reno does as well
+	}
+}
+
+// Progress implements tunnel.Conn.
+func (c purposed) Progress() uint64 {
+	if info, err := c.Info(); err == nil && !info.Fallback {
+		return info.SendUnacknowledged + info.ReceiveNext
+	}
+	info, err := c.TCPInfo()
+	if err != nil {
+		return 0
+	}
+	return info.BytesAcked + info.BytesReceived
+}
+
+// RaiseReceiveBuffer implements tunnel.Conn.
+func (c purposed) RaiseReceiveBuffer() { _ = c.SetReceiveBuffer(2 * receiveBufferBytes) }
+
 // notSentBytes is how much of a carrier's data the kernel takes before it can
 // send it. What waits there nobody can drop or overtake; the queue that braid
 // bounds is its own. With less, unlimited links lose a tenth of their rate to
@@ -46,27 +113,38 @@ const notSentBytes = 256 << 10
 
 // dialer makes a client's carriers.
 type dialer struct {
-	pm       *mptcp.PathManager
-	resolver *resolver
+	pm         *mptcp.PathManager
+	resolver   *resolver
+	congestion streamCongestion
 }
 
 // Dial connects over one uplink. The socket is bound to the uplink's address,
 // not to its device: a binding to the device would be inherited by the
 // subflows over other uplinks.
-func (d *dialer) Dial(ctx context.Context, server netip.AddrPort, via tunnel.Uplink) (tunnel.Conn, error) {
+func (d *dialer) Dial(ctx context.Context, server netip.AddrPort, via tunnel.Uplink, purpose tunnel.Purpose) (tunnel.Conn, error) {
 	local, ok := addressFor(via, server.Addr())
 	if !ok {
 		return nil, fmt.Errorf("uplink %s has no address for %v", via.Name, server)
 	}
+	congestion := string(d.congestion)
+	if purpose == tunnel.ForPackets {
+		congestion = congestionControl()
+	}
 	c, err := mptcp.Dial(ctx, server, mptcp.Options{
-		Mark: carrierMark, Local: local, CongestionControl: congestionControl(), NotSentLowatBytes: notSentBytes, ReceiveBufferBytes: receiveBufferBytes, UserspacePathManager: true,
+		Mark: carrierMark, Local: local, CongestionControl: congestion, NotSentLowatBytes: notSentBytes,
+		ReceiveBufferBytes: receiveBufferBytes, UserspacePathManager: true,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &clientConn{
-		Conn: c, bond: mptcp.NewBond(c, d.pm), via: via.Name, remotes: d.resolver.siblings(server),
-	}, nil
+	conn := &clientConn{
+		purposed: purposed{c, d.congestion}, bond: mptcp.NewBond(c, d.pm), via: via.Name, remotes: d.resolver.siblings(server),
+	}
+	if err := conn.SetPurpose(purpose); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // addressFor returns the uplink's first address of the family of remote.
@@ -81,7 +159,7 @@ func addressFor(u tunnel.Uplink, remote netip.Addr) (netip.Addr, bool) {
 
 // clientConn is a client's end of a carrier.
 type clientConn struct {
-	*mptcp.Conn
+	purposed
 	bond    *mptcp.Bond
 	via     string           // name of the uplink of the first subflow
 	remotes []netip.AddrPort // other addresses of the same server
@@ -115,7 +193,7 @@ func (c *clientConn) paths(list []tunnel.Uplink) []mptcp.Path {
 	for _, u := range list {
 		for _, remote := range append([]netip.AddrPort{c.RemoteAddrPort()}, c.remotes...) {
 			if local, ok := addressFor(u, remote.Addr()); ok {
-				paths = append(paths, mptcp.Path{Name: u.Name, IfIndex: u.Index, Local: local, Remote: remote})
+				paths = append(paths, mptcp.Path{Name: u.Name, IfIndex: u.Index, Local: local, Remote: remote, Backup: u.Backup})
 				break
 			}
 		}
@@ -142,7 +220,7 @@ func (c *clientConn) AppendSubflows(dst []tunnel.Subflow) ([]tunnel.Subflow, err
 
 // serverConn is a server's end of a carrier.
 type serverConn struct {
-	*mptcp.Conn
+	purposed
 
 	mu      sync.Mutex // guards what follows
 	scratch []mptcp.Subflow
@@ -188,7 +266,10 @@ func subflow(local, remote netip.AddrPort, t mptcp.TCPInfo) tunnel.Subflow {
 }
 
 // listener takes connections of clients.
-type listener struct{ *mptcp.Listener }
+type listener struct {
+	*mptcp.Listener
+	congestion streamCongestion
+}
 
 // Accept implements tunnel.Listener.
 func (l listener) Accept() (tunnel.Conn, error) {
@@ -196,12 +277,12 @@ func (l listener) Accept() (tunnel.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &serverConn{Conn: c}, nil
+	return &serverConn{purposed: purposed{c, l.congestion}}, nil
 }
 
 // listen opens the server's listeners. An address without a host is all of
 // the host's, IPv4 and IPv6.
-func listen(ctx context.Context, addrs []netip.AddrPort) ([]tunnel.Listener, error) {
+func listen(ctx context.Context, addrs []netip.AddrPort, congestion streamCongestion) ([]tunnel.Listener, error) {
 	var list []tunnel.Listener
 	for _, a := range addrs {
 		l, err := mptcp.Listen(ctx, a, mptcp.Options{CongestionControl: congestionControl(), NotSentLowatBytes: notSentBytes, ReceiveBufferBytes: receiveBufferBytes})
@@ -211,7 +292,7 @@ func listen(ctx context.Context, addrs []netip.AddrPort) ([]tunnel.Listener, err
 			}
 			return nil, err
 		}
-		list = append(list, listener{l})
+		list = append(list, listener{l, congestion})
 	}
 	return list, nil
 }

@@ -7,6 +7,7 @@ import (
 	"braid/control"
 	"braid/hostnet"
 	"braid/tunnel"
+	"braid/tunnel/egress"
 )
 
 // clientStatus says in the control API's words how a client is.
@@ -17,7 +18,7 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 			State: control.SessionDown, Addresses: s.Settings.Addresses, Routes: s.Settings.Routes,
 			MTU: s.Settings.MTU, Device: cfg.Tunnel.Name,
 		},
-		Packets: packets(s.Counters),
+		Packets: packets(s.Counters), Streams: streams(s.Streams), Carriers: carriers(s.Streams, s.Connected),
 		Uplinks: []control.Uplink{},
 	}
 	if !s.Session.IsZero() {
@@ -28,7 +29,6 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 	}
 	if s.Connected {
 		c.Session.State, c.Session.MPTCP, c.Session.RTTms = control.SessionUp, s.MPTCP, milliseconds(s.RTT)
-		c.Carriers.Bond = 1
 	} else if s.LastError != nil {
 		c.Session.Reason = s.LastError.Error()
 	}
@@ -71,15 +71,20 @@ func uplinkState(cfg *config.Client, f hostnet.Uplink, subflows int, connected b
 }
 
 // serverStatus says in the control API's words how a server is.
-func serverStatus(cfg *config.Server, listen []string, s tunnel.ServerStatus) *control.Server {
+func serverStatus(cfg *config.Server, listen []string, s tunnel.ServerStatus, egress []egress.Count) *control.Server {
 	c := &control.Server{
 		Role: control.RoleServer, Version: versionText(), Device: cfg.Tunnel.Name, Listen: listen,
 		Rejected: s.Rejected, Malformed: s.Malformed, Unroutable: s.Unroutable, Clients: []control.Peer{},
+		Egress: []control.EgressCount{},
+	}
+	for _, e := range egress {
+		c.Egress = append(c.Egress, control.EgressCount{Reason: string(e.Reason), Decisions: e.Decisions})
 	}
 	for _, p := range s.Peers {
 		peer := control.Peer{
 			Name: p.Name, PublicKey: p.Key.String(), State: control.SessionDown, Remote: p.Remote, MPTCP: p.MPTCP,
 			Addresses: p.Addresses, Routes: p.Routes, Packets: packets(p.Counters), Uplinks: []control.Uplink{},
+			Streams: streams(p.Streams), Carriers: carriers(p.Streams, p.Connected),
 		}
 		if p.Connected {
 			peer.State = control.SessionUp
@@ -105,6 +110,45 @@ func uplink(g tunnel.UplinkUsage, mptcp bool) control.Uplink {
 		RTTms: milliseconds(g.RTT), LossPct: g.LossPct, RxBytes: g.RxBytes, TxBytes: g.TxBytes,
 		RxBps: g.RxBps, TxBps: g.TxBps, Subflows: g.Subflows, MPTCP: mptcp && g.Subflows > 0,
 	}
+}
+
+func carriers(s tunnel.LaneStatus, connected bool) control.Carriers {
+	c := control.Carriers{Bond: s.Carriers + s.Reverse, Reverse: s.Reverse, Idle: s.Idle}
+	if connected {
+		c.Bond++ // that of packets
+	}
+	return c
+}
+
+func streams(s tunnel.LaneStatus) control.Streams {
+	c := control.Streams{
+		Open: s.Open, Waiting: s.Waiting, Resumed: s.Resumed, Opened: s.Opened, Failed: s.Failed, Denied: s.Denied,
+		Limited: s.Limited, BufferedBytes: uint64(s.BufferedBytes), List: []control.Stream{}, ListTotal: s.ListTotal,
+	}
+	for _, t := range s.List {
+		c.List = append(c.List, oneStream(t))
+	}
+	return c
+}
+
+func oneStream(t tunnel.StreamStatus) control.Stream {
+	c := control.Stream{
+		Destination: t.Destination, Source: t.Source, Direction: control.StreamIn, State: t.State,
+		AgeS: t.Age.Seconds(), RxBytes: t.RxBytes, TxBytes: t.TxBytes, RxBps: t.RxBps, TxBps: t.TxBps,
+		Resumed: t.Resumed, Carrier: t.Carrier, Uplinks: []control.StreamUplink{},
+	}
+	if t.Outbound {
+		c.Direction = control.StreamOut
+	}
+	var total uint64
+	for _, u := range t.Uplinks {
+		total += u.RxBytes + u.TxBytes
+	}
+	for _, u := range t.Uplinks {
+		share := 100 * float64(u.RxBytes+u.TxBytes) / float64(max(total, 1))
+		c.Uplinks = append(c.Uplinks, control.StreamUplink{Interface: u.Uplink, RxBytes: u.RxBytes, TxBytes: u.TxBytes, SharePct: share})
+	}
+	return c
 }
 
 func packets(n tunnel.Counters) control.Packets {

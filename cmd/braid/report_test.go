@@ -13,6 +13,7 @@ import (
 	"braid/control"
 	"braid/hostnet"
 	"braid/tunnel"
+	"braid/tunnel/egress"
 	"braid/tunnel/wire"
 )
 
@@ -68,14 +69,14 @@ func TestServerStatus(t *testing.T) {
 		{Peer: tunnel.Peer{Name: "home", Addresses: address}, Connected: true, MPTCP: true, Since: since, Remote: "198.51.100.1:5",
 			Usage: []tunnel.UplinkUsage{{Uplink: "198.51.100.1", Subflows: 1}, {Uplink: "203.0.113.1"}}, Counters: tunnel.Counters{Spoofed: 2}},
 		{Peer: tunnel.Peer{Name: "laptop"}},
-	}})
+	}}, []egress.Count{{Reason: egress.Loopback, Decisions: 4}})
 	key := "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	want := []control.Peer{
 		{Name: "home", PublicKey: key, State: "up", Remote: "198.51.100.1:5", MPTCP: true, Since: "2026-11-21T10:00:00Z", Addresses: address,
 			Uplinks: []control.Uplink{
 				{Interface: "198.51.100.1", State: "up", MPTCP: true, Subflows: 1}, {Interface: "203.0.113.1", State: "dead"},
-			}, Packets: control.Packets{Spoofed: 2}},
-		{Name: "laptop", PublicKey: key, State: "down", Uplinks: []control.Uplink{}},
+			}, Packets: control.Packets{Spoofed: 2}, Carriers: control.Carriers{Bond: 1}, Streams: control.Streams{List: []control.Stream{}}},
+		{Name: "laptop", PublicKey: key, State: "down", Uplinks: []control.Uplink{}, Streams: control.Streams{List: []control.Stream{}}},
 	}
 	if d := cmp.Diff(want, got.Clients, equatePrefixes); d != "" {
 		t.Error(d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,11 @@ func serverDesired(cfg *config.Server) hostnet.Desired {
 	return d
 }
 
+// everywhere is all addresses.
+var everywhere = []netip.Prefix{
+	netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0),
+}
+
 func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err error) {
 	key, err := loadKey(cfg.PrivateKeyFile)
 	if err != nil {
@@ -71,6 +77,10 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	congestion := streamCongestion(cfg.Tunnel.Congestion)
+	if err := congestion.check(); err != nil {
+		return err
+	}
 	b, err := openBase(cfg.Tunnel.Name, filepath.Dir(cfg.Control), log)
 	if err != nil {
 		return err
@@ -84,19 +94,36 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	if err := b.net.Apply(serverDesired(cfg)); err != nil {
 		return err
 	}
-	listeners, err := listen(ctx, cfg.Listen)
+	egress, err := newServerEgress(cfg)
 	if err != nil {
 		return err
 	}
-	server := tunnel.NewServer(tunnel.ServerConfig{
+	listeners, err := listen(ctx, cfg.Listen, congestion)
+	if err != nil {
+		return err
+	}
+	c := tunnel.ServerConfig{
 		Device: b.device, Listeners: listeners, TLS: tlsConfig, Key: key.Public(), Peers: peers,
-		MTU: cfg.Tunnel.MTU, Software: software(), Log: log,
-	})
+		MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, Exempt: cfg.Tunnel.Packets,
+		Judge: egress.judge, Limits: streamLimits(cfg.Limits.Limits, cfg.Limits.StreamsPerClient, len(peers)),
+		Software: software(), Log: log,
+	}
+	transparent := cfg.Egress.Source == config.SourceTransparent
+	if !transparent {
+		c.Connect = egress.connect
+	}
+	if cfg.Tunnel.TCP == config.TCPStreams || transparent {
+		c.Terminator = newTerminator(b.device, cfg.Tunnel.Name, log)
+	}
+	if cfg.Tunnel.TCP == config.TCPPackets {
+		c.Exempt = everywhere
+	}
+	server := tunnel.NewServer(c)
 	var addrs []string
 	for _, l := range listeners {
 		addrs = append(addrs, l.Addr().String())
 	}
-	serve, err := serveControl(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status()) })
+	serve, err := serveControl(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) })
 	if err != nil {
 		for _, l := range listeners {
 			l.Close()
@@ -106,7 +133,7 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	log.Info("server started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name(),
 		"listen", addrs, "clients", len(peers))
 	defer log.Info("server stopped")
-	return runAll(ctx, server.Run, serve, func(ctx context.Context) error {
+	return runAll(ctx, server.Run, serve, egress.keep, func(ctx context.Context) error {
 		return every(ctx, applyEvery, func() {
 			if err := b.net.Apply(serverDesired(cfg)); err != nil {
 				log.Error("host network not as it should be", "error", err, "hint", crypto.Hint(err))

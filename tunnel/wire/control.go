@@ -10,6 +10,7 @@ const (
 	RefuseVersion  RefuseCode = 1 // the client speaks another version
 	RefuseBusy     RefuseCode = 2 // a limit is reached; try again later
 	RefuseShutdown RefuseCode = 3 // the server is going away; try again later
+	RefuseSession  RefuseCode = 4 // it does not know the session that a carrier of streams is for
 )
 
 // CloseCode says why a carrier ends in order.

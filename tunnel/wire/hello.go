@@ -22,8 +22,16 @@ type Kind uint8
 
 // The kinds of carriers.
 const (
-	// KindBond is a carrier with a subflow on every usable uplink.
-	KindBond Kind = 1
+	KindPackets Kind = 1 // Packets; it begins the session and keeps it
+	KindStreams Kind = 2 // streams that the client opens, one after the other
+	KindReverse Kind = 3 // streams that the server opens, likewise
+)
+
+// Features of Hello and Welcome.
+const (
+	// FeatureStreams, in Hello: the client takes streams; in Welcome: the
+	// server does.
+	FeatureStreams uint64 = 1 << 0
 )
 
 // Flags of Hello, Welcome, Ping and Pong.
@@ -54,7 +62,7 @@ type Hello struct {
 	Kind     Kind
 	Flags    Flags
 	Session  SessionID // zero asks for a new session
-	Features uint64    // none defined in version 1; unknown bits are ignored
+	Features uint64    // unknown bits are ignored
 	Software string    // for people: name and version
 }
 
@@ -89,8 +97,11 @@ func ParseHello(p []byte) (Hello, error) {
 	copy(h.Session[:], c.take(len(h.Session), "hello session"))
 	h.Features = c.u64("hello features")
 	h.Software = c.text("hello software")
-	if c.err == nil && h.Kind != KindBond {
+	if c.err == nil && (h.Kind < KindPackets || h.Kind > KindReverse) {
 		c.err = malformed("hello: unknown carrier kind %d", h.Kind)
+	}
+	if c.err == nil && h.Kind != KindPackets && h.Session.IsZero() {
+		c.err = malformed("hello: a carrier of streams without a session")
 	}
 	if c.err == nil && h.Flags&^FlagMPTCP != 0 {
 		c.err = malformed("hello: unknown flags 0x%02x", uint8(h.Flags))

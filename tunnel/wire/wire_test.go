@@ -12,7 +12,7 @@ import (
 )
 
 var sampleHello = Hello{
-	Kind: KindBond, Flags: FlagMPTCP, Session: SessionID{1, 2, 15: 3},
+	Kind: KindPackets, Flags: FlagMPTCP, Session: SessionID{1, 2, 15: 3},
 	Features: 1 << 40, Software: "braid 0.1",
 }
 

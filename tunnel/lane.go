@@ -1,0 +1,511 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"braid/crypto"
+	"braid/tunnel/relay"
+	"braid/tunnel/stream"
+	"braid/tunnel/wire"
+)
+
+// The stream lane of one session, the same at both ends. Stations of an inner
+// TCP connection:
+//
+//	1 Terminator            holds the SYN that the TUN brought
+//	2 lane.open             leases a link from the pool, relay.Opener says Open
+//	3 the peer's lane.serve reads it, checks it, relay.Accepter connects
+//	4 relay                 bytes, both ways, until both directions have ended
+//	5 pool, lane.serve      the link waits for its next stream at both ends
+//
+// When a link dies, its relay at the side that opened the stream leases
+// another and goes on there; the other side is found by the stream's id.
+//
+// Goroutines: one for each stream (lane.open, lane.accept), with those of its
+// relay; one for each link on which the peer opens (lane.serve), while it
+// waits for a stream; one for each stream that waits for a link. All of them
+// belong to wg. step is called by the owner's ticker.
+type lane struct {
+	laneConfig
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	pool   *pool         // links on which this side opens streams
+	accept *rate.Limiter // new streams
+	budget *stream.Budget
+	// complain paces warnings about a peer that breaks the protocol.
+	complain       *rate.Limiter
+	count          laneCounters
+	steps, surplus int // of the caller of step: calls, and those in a row with too many idle links
+
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	links   map[*link]struct{} // all, of either kind
+	streams map[wire.StreamID]*laneStream
+}
+
+// laneConfig is what a lane is made with.
+type laneConfig struct {
+	log *slog.Logger
+	// connect makes the inner connection of a stream that the peer opens; an
+	// *relay.OpenError says what the peer is told.
+	connect func(context.Context, wire.Open) (relay.Socket, error)
+	// demand is called, without locks, when the pool may need more links.
+	demand func()
+	// reverse: the peer dials the links of this side's pool.
+	reverse bool
+	session wire.SessionID
+	// widen, a client's, makes a thin link use all uplinks. It must not block.
+	widen  func(*link)
+	limits StreamLimits
+	total  *atomic.Int64 // streams of all lanes of this process
+}
+
+// StreamLimits bound what streams cost.
+type StreamLimits struct {
+	PerSession   int           // streams of one session, both ways
+	Total        int           // of all sessions
+	NewPerSecond int           // that one session may open, each way
+	MemoryBytes  int64         // of the buffers of one session
+	Resume       time.Duration // that a stream waits for a carrier
+}
+
+// laneCounters only grow.
+type laneCounters struct {
+	opened  atomic.Uint64 // both ends have connected
+	failed  atomic.Uint64 // ended for a reason of braid's own
+	denied  atomic.Uint64 // by the policy of the far end
+	limited atomic.Uint64 // refused here, because a limit is reached
+	resumed atomic.Uint64 // times that streams, which have ended, went on
+	// malformed counts carriers ended for what the peer sent.
+	malformed atomic.Uint64
+}
+
+const (
+	// streamBufferBytes bounds what one stream keeps for the peer, and for
+	// the program: a gigabit over a hundred milliseconds.
+	streamBufferBytes = 16 << 20
+	// leaseTimeout is how long a new connection waits for a carrier, while
+	// the program waits for its SYN+ACK.
+	leaseTimeout = 10 * time.Second
+)
+
+func newLane(cfg laneConfig) *lane {
+	l := &lane{
+		laneConfig: cfg, links: map[*link]struct{}{}, streams: map[wire.StreamID]*laneStream{},
+		accept: rate.NewLimiter(rate.Limit(cfg.limits.NewPerSecond), 2*cfg.limits.NewPerSecond),
+		budget: stream.NewBudget(cfg.limits.MemoryBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	spare := spareLinks
+	if cfg.reverse {
+		spare = spareReverseLinks
+	}
+	l.pool = newPool(spare, cfg.demand)
+	return l
+}
+
+// close resets all streams, closes all links and waits for all goroutines.
+func (l *lane) close() {
+	l.cancel()
+	for _, k := range l.pool.close() {
+		k.Close()
+	}
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	busy := l.busy()
+	for _, k := range l.allLinks() {
+		if !busy[k] {
+			k.Close()
+		}
+	}
+	l.wg.Wait() // for the streams: their relays say goodbye
+	for _, k := range l.allLinks() {
+		k.Close()
+	}
+	l.wg.Wait()
+}
+
+// busy returns the links that have a stream.
+func (l *lane) busy() map[*link]bool {
+	busy := map[*link]bool{}
+	for _, s := range l.all() {
+		if k, ok := s.relay.Link().(*link); ok {
+			busy[k] = true
+		}
+	}
+	return busy
+}
+
+func (l *lane) all() []*laneStream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.streams))
+}
+
+func (l *lane) linkCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.links)
+}
+
+func (l *lane) allLinks() []*link {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.links))
+}
+
+// goLocked starts a goroutine unless the lane is closed; l.mu is held.
+func (l *lane) goLocked(f func()) bool {
+	if l.closed {
+		return false
+	}
+	l.wg.Go(f)
+	return true
+}
+
+func (l *lane) spawn(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.goLocked(f)
+}
+
+// enter makes a link of a new carrier. own says that this side opens streams
+// on it. On false the caller closes the connection.
+func (l *lane) enter(c *carrier, number uint64, own bool) bool {
+	k := newLink(c, number, &l.wg, l.left)
+	k.widen = l.widen
+	k.thin.Store(l.widen != nil)
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return false
+	}
+	l.links[k] = struct{}{}
+	if !own {
+		l.goLocked(func() { l.serve(k) })
+	}
+	l.mu.Unlock()
+	if own && !l.pool.add(k) {
+		k.Close()
+	}
+	return true
+}
+
+// left is link.closed.
+func (l *lane) left(k *link) {
+	l.mu.Lock()
+	delete(l.links, k)
+	l.mu.Unlock()
+	l.pool.remove(k)
+}
+
+// laneStream is a stream in the lane's table.
+type laneStream struct {
+	relay  *relay.Relay
+	open   wire.Open
+	out    bool // opened here
+	began  time.Time
+	ctx    context.Context
+	moving atomic.Bool // somebody waits for a link for it
+	meter  streamMeter // of the lane's ticker
+}
+
+// pace waits until another stream may begin, but not longer than a program
+// would: then there are too many.
+func (l *lane) pace(ctx context.Context) *relay.OpenError {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	if l.accept.Wait(ctx) == nil {
+		return nil
+	}
+	l.count.limited.Add(1)
+	return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d new connections a second", l.limits.NewPerSecond)}
+}
+
+// admit makes a stream known, unless a limit is reached.
+func (l *lane) admit(s *laneStream) *relay.OpenError {
+	if l.total.Add(1) > int64(l.limits.Total) {
+		l.total.Add(-1)
+		l.count.limited.Add(1)
+		return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d connections in all", l.limits.Total)}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.streams) >= l.limits.PerSession {
+		l.total.Add(-1)
+		l.count.limited.Add(1)
+		return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d connections of one client", l.limits.PerSession)}
+	}
+	l.streams[s.open.Stream] = s
+	return nil
+}
+
+func (l *lane) forget(s *laneStream) {
+	l.mu.Lock()
+	delete(l.streams, s.open.Stream)
+	l.mu.Unlock()
+	l.total.Add(-1)
+	l.count.resumed.Add(uint64(s.relay.Stats().Resumed))
+}
+
+func (l *lane) relayConfig(s *laneStream, released func(*link)) relay.Config {
+	return relay.Config{
+		BufferBytes: streamBufferBytes, WindowBytes: streamBufferBytes, ResumeTimeout: l.limits.Resume, Budget: l.budget,
+		Detached: func(_ *relay.Relay, cause error) {
+			l.log.Debug("stream without carrier", "stream", s.open.Stream, "to", s.open.Destination, "cause", cause)
+			l.blame(cause)
+			if s.out {
+				l.move(s)
+			}
+		},
+		Released: func(k relay.Link) { released(k.(*link)) },
+	}
+}
+
+// offer takes a connection that the terminator holds. It does not block.
+func (l *lane) offer(h HeldConn) {
+	if !l.spawn(func() { l.open(h) }) {
+		h.Fail(wire.OpenRefused)
+	}
+}
+
+// open serves a stream that this side opens.
+func (l *lane) open(h HeldConn) {
+	ctx, cancel := context.WithCancel(l.ctx)
+	defer cancel()
+	s := &laneStream{out: true, began: time.Now(), ctx: ctx, open: wire.Open{Source: h.Source(), Destination: h.Destination()}}
+	rand.Read(s.open.Stream[:]) // never fails (crypto/rand)
+	accepting := make(chan struct{})
+	s.relay = relay.NewOpener(l.relayConfig(s, l.giveBack), s.open, func(ctx context.Context) (relay.Socket, error) {
+		close(accepting)
+		c, err := h.Accept(ctx)
+		if err == nil {
+			l.count.opened.Add(1)
+		}
+		return c, err
+	})
+	if e := l.admit(s); e != nil {
+		l.log.Debug("connection refused", "to", s.open.Destination, "reason", e.Reason)
+		h.Fail(wire.OpenRefused)
+		return
+	}
+	defer l.forget(s)
+	if e := l.pace(ctx); e != nil {
+		h.Fail(wire.OpenRefused)
+		return
+	}
+	watched := l.spawn(func() {
+		// The program may give up while its SYN is held.
+		select {
+		case <-h.Done():
+			select {
+			case <-accepting: // it was Accept
+			default:
+				cancel()
+			}
+		case <-accepting:
+		case <-ctx.Done():
+		}
+	})
+	if !watched {
+		h.Fail(wire.OpenRefused)
+		return
+	}
+	leaseCtx, done := context.WithTimeout(ctx, leaseTimeout)
+	k, err := l.pool.lease(leaseCtx, false)
+	done()
+	if err == nil {
+		err = s.relay.Run(ctx, k)
+	}
+	l.finish(s, h, err)
+}
+
+// finish tells the application what became of a stream that never opened.
+func (l *lane) finish(s *laneStream, h HeldConn, err error) {
+	var e *relay.OpenError
+	switch {
+	case err == nil:
+		return
+	case errors.As(err, &e):
+		l.log.Debug("connection not made", "from", s.open.Source, "to", s.open.Destination, "reason", e.Reason)
+		h.Fail(e.Result)
+	case errors.Is(err, errNoCarrier):
+		h.Fail(wire.OpenNetworkUnreachable)
+	default:
+		if hint := crypto.Hint(err); hint != "" && l.ctx.Err() == nil {
+			l.log.Error("connection from the tunnel device failed", "error", err, "hint", hint)
+		}
+		h.Fail(wire.OpenRefused)
+	}
+	l.ended(s, err)
+}
+
+// ended counts streams that did not end as their programs wanted.
+func (l *lane) ended(s *laneStream, err error) {
+	var r *relay.ResetError
+	var o *relay.OpenError
+	switch {
+	case err == nil, s.ctx.Err() != nil:
+	case errors.As(err, &o):
+		if o.Result == wire.OpenDenied {
+			l.count.denied.Add(1)
+		}
+	case errors.As(err, &r) && (r.Code == wire.ResetConnection || r.Code == wire.ResetShutdown):
+	default:
+		l.count.failed.Add(1)
+		l.log.Info("stream failed", "from", s.open.Source, "to", s.open.Destination, "error", err)
+	}
+}
+
+// giveBack takes a clean link of this side's pool.
+func (l *lane) giveBack(k *link) {
+	k.conn.Renew()
+	if k.old() || !l.pool.add(k) {
+		k.Close()
+	}
+}
+
+// move looks for another link for a stream that was opened here.
+func (l *lane) move(s *laneStream) {
+	if !s.moving.CompareAndSwap(false, true) {
+		return
+	}
+	l.spawn(func() {
+		k, err := l.pool.lease(s.ctx, true)
+		s.moving.Store(false)
+		if err == nil && !s.relay.Attach(k) {
+			l.giveBack(k)
+		}
+	})
+}
+
+// serve waits for the next stream on a link on which the peer opens.
+func (l *lane) serve(k *link) {
+	for {
+		typ, p, err := k.ReadFrame()
+		if err != nil {
+			l.endLink(k, err)
+			return
+		}
+		var handed bool
+		switch typ {
+		case wire.TypeOpen:
+			var o wire.Open
+			if o, err = wire.ParseOpen(p); err == nil {
+				handed = l.accepted(k, o)
+			}
+		case wire.TypeResume:
+			var r wire.Resume
+			if r, err = wire.ParseResume(p); err == nil {
+				if handed = l.resumed(k, r); !handed {
+					err = relay.RefuseResume(k)
+				}
+			}
+		default:
+			err = fmt.Errorf("%w frame order: %v without a stream", wire.ErrMalformed, typ)
+		}
+		if err != nil {
+			l.endLink(k, err)
+			return
+		}
+		if handed {
+			return
+		}
+	}
+}
+
+// endLink closes a link that is in no stream's hands.
+func (l *lane) endLink(k *link, cause error) {
+	l.log.Debug("carrier ended", "carrier", k.number, "reason", cause)
+	l.blame(cause)
+	k.Close()
+}
+
+// blame notes a carrier that ended for what the peer sent.
+func (l *lane) blame(cause error) {
+	if !errors.Is(cause, wire.ErrMalformed) {
+		return
+	}
+	l.count.malformed.Add(1)
+	if l.complain.Allow() {
+		l.log.Warn("peer broke the protocol on a carrier of streams", "error", cause)
+	}
+}
+
+func (l *lane) find(id wire.StreamID) *laneStream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.streams[id]; s != nil && !s.out {
+		return s
+	}
+	return nil
+}
+
+func (l *lane) resumed(k *link, r wire.Resume) bool {
+	s := l.find(r.Stream)
+	return s != nil && s.relay.AttachResumed(k, r)
+}
+
+// accepted begins a stream, or goes on with one whose first link died before
+// the peer heard of its opening.
+func (l *lane) accepted(k *link, o wire.Open) bool {
+	if s := l.find(o.Stream); s != nil && s.relay.AttachReopened(k) {
+		return true
+	}
+	ctx, cancel := context.WithCancel(l.ctx)
+	s := &laneStream{began: time.Now(), ctx: ctx, open: o}
+	var refusal *relay.OpenError
+	s.relay = relay.NewAccepter(l.relayConfig(s, l.serveAgain), o, func(ctx context.Context) (relay.Socket, error) {
+		if refusal != nil {
+			return nil, refusal
+		}
+		if e := l.pace(ctx); e != nil {
+			return nil, e
+		}
+		c, err := l.connect(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		l.count.opened.Add(1)
+		return c, nil
+	})
+	refusal = l.admit(s)
+	ok := l.spawn(func() {
+		defer cancel()
+		err := s.relay.Run(ctx, k)
+		if refusal == nil {
+			l.forget(s)
+		}
+		l.ended(s, err)
+	})
+	if !ok {
+		cancel()
+		if refusal == nil {
+			l.forget(s)
+		}
+	}
+	return ok
+}
+
+// serveAgain takes a clean link on which the peer opens.
+func (l *lane) serveAgain(k *link) {
+	k.conn.Renew()
+	if !l.spawn(func() { l.serve(k) }) {
+		k.Close()
+	}
+}
+
+var _ relay.Link = (*link)(nil)

@@ -1,0 +1,232 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"braid/tunnel/wire"
+)
+
+// link is a carrier that serves streams, one at a time. It implements
+// relay.Link: Ping, Pong and Close stay below it.
+//
+// It has no goroutine but, for the time of one write, the one that writes a
+// Pong. A link that nobody reads, because it waits for its next stream, is
+// looked at now and then (drain).
+type link struct {
+	number uint64 // for people
+	conn   Conn
+	cork   *corkConn
+	tls    *tls.Conn
+	in     *frameReader
+	start  time.Time
+
+	closed func(*link)     // called once; must not block
+	wg     *sync.WaitGroup // of the lane: whoever writes a Pong
+	once   sync.Once
+
+	heard     atomic.Int64  // when bytes last came, since start
+	uses      atomic.Uint64 // frames of streams, written and read
+	bytes     atomic.Uint64 // of frames, both ways
+	rtt       atomic.Int64  // of the last ping
+	peerMPTCP atomic.Bool
+
+	write struct {
+		sync.Mutex // serialises records
+	}
+	ctl struct {
+		sync.Mutex // guards what follows
+		buf        []byte
+		writing    bool // somebody is about to write buf
+		closed     bool // nobody may begin any more
+	}
+
+	// A client's, see thin.go:
+	thin  atomic.Bool
+	mark  atomic.Uint64 // bytes when it last was quiet
+	widen func(*link)   // nil on a server
+	still thinTick      // of the ticker
+
+	// Of the lane's ticker:
+	live    liveness
+	raised  bool // the receive buffer
+	sampled linkSample
+	synced  uint64 // uses when its subflows were last looked at
+}
+
+// newLink makes a link of a connection after Hello and Welcome. closed is
+// called when it is closed by whomever.
+func newLink(c *carrier, number uint64, wg *sync.WaitGroup, closed func(*link)) *link {
+	l := &link{
+		number: number, conn: c.conn, cork: c.cork, tls: c.tls, in: c.in, start: c.start, closed: closed, wg: wg,
+	}
+	l.peerMPTCP.Store(c.peerMPTCP.Load())
+	if l.cork.poll(); l.cork.polls {
+		l.in.await = l.cork.await
+	}
+	l.heard.Store(int64(time.Since(l.start)))
+	return l
+}
+
+func (l *link) mptcp() bool { return l.conn.MPTCP() && l.peerMPTCP.Load() }
+
+// WriteFrames implements relay.Link.
+func (l *link) WriteFrames(b []byte) error {
+	l.uses.Add(1)
+	return l.send(b)
+}
+
+// send encrypts b and gives it to the kernel in one piece.
+func (l *link) send(b []byte) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	l.count(len(b))
+	l.cork.cork()
+	_, err := l.tls.Write(b)
+	if e := l.cork.uncork(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("write to carrier: %w", err)
+	}
+	return nil
+}
+
+// say queues a control frame. It does not block: a reader that waited for a
+// writer that waits for the peer's reader could wait for ever.
+func (l *link) say(frame []byte) {
+	l.ctl.Lock()
+	defer l.ctl.Unlock()
+	l.ctl.buf = append(l.ctl.buf, frame...)
+	if l.ctl.writing || l.ctl.closed {
+		return
+	}
+	l.ctl.writing = true
+	l.wg.Go(func() {
+		for {
+			l.ctl.Lock()
+			b := l.ctl.buf
+			l.ctl.buf = nil
+			l.ctl.writing = len(b) > 0
+			l.ctl.Unlock()
+			if len(b) == 0 {
+				return
+			}
+			if l.send(b) != nil {
+				l.Close()
+			}
+		}
+	})
+}
+
+// ReadFrame implements relay.Link.
+func (l *link) ReadFrame() (wire.Type, []byte, error) {
+	for {
+		typ, p, err := l.in.next()
+		if err != nil {
+			return typ, p, readError(err)
+		}
+		if mine, err := l.control(typ, p); err != nil || !mine {
+			return typ, p, err
+		}
+	}
+}
+
+// drain handles what came while nobody read, and reports whether the link is
+// fit for the next stream.
+func (l *link) drain() error {
+	if !l.cork.polls {
+		return nil
+	}
+	for {
+		typ, p, err := l.in.tryNext()
+		if err == errWouldBlock {
+			return nil
+		}
+		if err != nil {
+			return readError(err)
+		}
+		mine, err := l.control(typ, p)
+		if err != nil {
+			return err
+		}
+		if !mine {
+			return fmt.Errorf("%w frame order: %v without a stream", wire.ErrMalformed, typ)
+		}
+	}
+}
+
+func readError(err error) error {
+	if err == io.EOF {
+		err = errors.New("connection closed by peer without a word")
+	}
+	return fmt.Errorf("read from carrier: %w", err)
+}
+
+// control takes what a carrier says for itself.
+func (l *link) control(typ wire.Type, p []byte) (mine bool, err error) {
+	now := time.Since(l.start)
+	l.heard.Store(int64(now))
+	l.count(len(p))
+	switch typ {
+	case wire.TypePing, wire.TypePong:
+		ping, err := wire.ParsePing(p)
+		if err != nil {
+			return true, err
+		}
+		l.peerMPTCP.Store(ping.Flags&wire.FlagMPTCP != 0)
+		if typ == wire.TypePing {
+			l.say(wire.AppendPong(nil, wire.Ping{Flags: flags(l.conn), Stamp: ping.Stamp}))
+		} else if sent := time.Duration(ping.Stamp); sent <= now {
+			l.rtt.Store(int64(now - sent))
+		}
+		return true, nil
+	case wire.TypeClose:
+		n, err := wire.ParseNotice(p)
+		if err != nil {
+			return true, err
+		}
+		return true, &errClosedByPeer{n}
+	}
+	l.uses.Add(1)
+	return false, nil
+}
+
+// ask sends a ping.
+func (l *link) ask() {
+	l.say(wire.AppendPing(nil, wire.Ping{Flags: flags(l.conn), Stamp: uint64(time.Since(l.start))}))
+}
+
+// judge is liveness.step with what the link knows.
+func (l *link) judge(rarely time.Duration) linkAction {
+	return l.live.step(time.Since(l.start), time.Duration(l.heard.Load()), l.uses.Load(), rarely, l.conn.Progress)
+}
+
+// age limits of a carrier's keys, see docs/design.md.
+const (
+	linkMaxAge   = time.Hour
+	linkMaxBytes = 64 << 30
+)
+
+// old reports whether the link should be replaced when that is convenient.
+func (l *link) old() bool {
+	return time.Since(l.start) > linkMaxAge || l.bytes.Load() > linkMaxBytes
+}
+
+// Close implements relay.Link: it cuts the connection.
+func (l *link) Close() error {
+	var err error
+	l.once.Do(func() {
+		l.ctl.Lock()
+		l.ctl.closed = true
+		l.ctl.Unlock()
+		err = l.conn.Close()
+		l.closed(l)
+	})
+	return err
+}

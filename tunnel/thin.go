@@ -1,0 +1,102 @@
+package tunnel
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// A kernel's MPTCP scheduler ignores round trips: with nothing queued a
+// keystroke, or the answer to an Open, goes over whichever subflow has its
+// last acknowledgement, and half of them take the slow one. So a link begins
+// thin: the quickest uplink carries it and the others are its backups, joined
+// and ready. It becomes wide when a stream moves something, and thin again when
+// it is quiet.
+//
+//	thin ── thinBytes without a quiet tick ──▶ wide ── quietTicks ──▶ thin
+
+const (
+	// thinBytes is more than a page's smaller objects, which one uplink
+	// brings as soon as two do, and little beside what gains from two.
+	thinBytes = 128 << 10
+	// quietBytes in a tick of livenessTick is a person typing, or less.
+	quietBytes = 2 << 10
+	quietTicks = 4
+)
+
+// thinTick is what the ticker knows of a link.
+type thinTick struct {
+	bytes uint64
+	quiet int // ticks in a row
+}
+
+// count notes bytes, and makes a thin link wide when they are many.
+func (l *link) count(n int) {
+	total := l.bytes.Add(uint64(n))
+	if l.widen != nil && total-l.mark.Load() > thinBytes && l.thin.Load() && l.thin.CompareAndSwap(true, false) {
+		l.ctl.Lock()
+		defer l.ctl.Unlock()
+		if !l.ctl.closed {
+			l.widen(l)
+		}
+	}
+}
+
+// tick notes quiet times; true: the link has become thin.
+func (l *link) tick() bool {
+	total := l.bytes.Load()
+	moved := total - l.still.bytes
+	l.still.bytes = total
+	if moved > quietBytes {
+		l.still.quiet = 0
+		return false
+	}
+	l.mark.Store(total)
+	l.still.quiet++
+	return l.still.quiet >= quietTicks && l.thin.CompareAndSwap(false, true)
+}
+
+// thinOut makes links thin that have become quiet.
+func (c *Client) thinOut(l *lane) {
+	for _, k := range l.allLinks() {
+		if k.tick() {
+			c.joinLink(k)
+		}
+	}
+}
+
+// joinLink brings a link's subflows in step with the uplinks.
+func (c *Client) joinLink(k *link) {
+	if err := c.join(k.conn, k.thin.Load()); err != nil {
+		c.Log.Debug("subflow missing", "carrier", k.number, "error", err)
+	}
+}
+
+// join brings a connection's subflows in step with the uplinks.
+func (c *Client) join(conn Conn, thin bool) error {
+	uplinks := c.preferred()
+	for i := 1; i < len(uplinks) && thin; i++ {
+		uplinks[i].Backup = true
+	}
+	return conn.SetUplinks(uplinks)
+}
+
+// rttStep is what round trips must differ by to change the order of uplinks.
+const rttStep = 5 * time.Millisecond
+
+// preferred returns the uplinks, the quickest first.
+func (c *Client) preferred() []Uplink {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	uplinks := slices.Clone(c.uplinks)
+	steps := map[string]time.Duration{} // of round trips; not known: last, in their order
+	for _, u := range uplinks {
+		steps[u.Name] = math.MaxInt64
+		if known := c.usage.uplinks[u.Name]; known != nil && known.RTT > 0 {
+			steps[u.Name] = known.RTT / rttStep
+		}
+	}
+	slices.SortStableFunc(uplinks, func(a, b Uplink) int { return cmp.Compare(steps[a.Name], steps[b.Name]) })
+	return uplinks
+}
