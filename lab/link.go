@@ -119,10 +119,21 @@ func (l *Link) SetShape(w Way, s emulator.Shape) error {
 // SetBlackHole makes both directions swallow everything silently, or work
 // again. Their other properties stay.
 func (l *Link) SetBlackHole(on bool) error {
-	return l.do("set black hole", func(now time.Duration) error {
+	return l.change("set black hole", func(s *emulator.Shape) { s.BlackHole = on })
+}
+
+// SetStripMPTCP makes both directions take Multipath TCP's options out of all
+// segments, or leave them again. Their other properties stay.
+func (l *Link) SetStripMPTCP(on bool) error {
+	return l.change("strip MPTCP", func(s *emulator.Shape) { s.StripMPTCP = on })
+}
+
+// change changes a property of both directions.
+func (l *Link) change(what string, set func(*emulator.Shape)) error {
+	return l.do(what, func(now time.Duration) error {
 		for _, p := range l.port {
 			s := p.out.Shape()
-			s.BlackHole = on
+			set(&s)
 			if err := p.out.SetShape(now, s); err != nil {
 				return err
 			}

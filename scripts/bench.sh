@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# Benchmarks in the lab: braid beside raw kernel MPTCP and wireguard-go.
+# Benchmarks in the lab: braid beside raw kernel MPTCP, wireguard-go and the best
+# uplink alone.
 #
-#   scripts/bench.sh [NAME...]     unshaped, cellA, cellB, cellC; default all
+#   scripts/bench.sh [SUITE...]    unshaped, cellA, cellB, cellC, requests, streams;
+#                                  default all, some 20 minutes
+#   scripts/bench.sh -contenders braid,mptcp -runs down1 -rounds 1 cellA
+#                                  one figure, in less than a minute
+#   scripts/bench.sh -help         all flags
 #
-# The table is printed, and written to build/bench.json as well.
+# The tables are printed, and written to build/bench.json as well.
 source "$(dirname "$0")/common.sh"
 
 # wireguard-go is measured as it is published. It is built in a folder of its

@@ -62,8 +62,9 @@ need_commands() {
 	command -v apt-get >/dev/null || fail "missing programs" "install what these Debian packages have: ${missing[*]}"
 	echo "installing: ${missing[*]}"
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get install -y -qq "${missing[@]}" >/dev/null 2>&1 ||
-		{ apt-get update -qq && apt-get install -y -qq "${missing[@]}" >/dev/null; } ||
+	# Without what they recommend: a browser's recommendations are half a desktop.
+	apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; } ||
 		fail "could not install ${missing[*]}" "look at the output of: apt-get install ${missing[*]}"
 }
 

@@ -3,6 +3,8 @@
 #
 #   scripts/test.sh            everything
 #   scripts/test.sh -quick     without race detector, fuzzing and end-to-end tests
+#
+# The end-to-end tests heed BRAID_LONG=1 and others: lab/e2e/mode_test.go.
 source "$(dirname "$0")/common.sh"
 
 readonly staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -21,7 +23,7 @@ need_root
 need_go
 need_kernel
 need_commands nft=nftables ip=iproute2 ping=iputils-ping curl=curl iperf3=iperf3 dig=dnsutils \
-	ssh=openssh-client sshd=openssh-server ethtool=ethtool shellcheck=shellcheck
+	ssh=openssh-client sshd=openssh-server ethtool=ethtool shellcheck=shellcheck ss=iproute2
 
 step "format, vet"
 unformatted=$(gofmt -l .)
@@ -70,6 +72,7 @@ for dir in "${folders[@]}"; do
 done
 
 step "end to end in the lab"
-go test -count=1 -timeout 15m ./lab/e2e
+need_commands wget=wget git=git rsync=rsync chromium=chromium
+go test -count=1 -timeout "${E2E_TIMEOUT:-15m}" ./lab/e2e
 
 step "all good"

@@ -10,18 +10,20 @@ import (
 
 // cpu is processor time used so far.
 type cpu struct {
-	host    time.Duration // of all processors, whatever for
-	daemons time.Duration
+	host           time.Duration // of all processors, whatever for
+	client, server time.Duration // of the daemons
 }
 
-func (c cpu) since(before cpu) cpu { return cpu{c.host - before.host, c.daemons - before.daemons} }
+func (c cpu) since(before cpu) cpu {
+	return cpu{c.host - before.host, c.client - before.client, c.server - before.server}
+}
 
 // tick is the unit of both files below: 1/USER_HZ, which Linux fixes at 1/100 s.
 const tick = 10 * time.Millisecond
 
 // readCPU reads the kernel's accounts; what cannot be read counts as nothing.
-func readCPU(pids []int) cpu {
-	var c cpu
+func readCPU(p pids) cpu {
+	c := cpu{client: processCPU(p.client), server: processCPU(p.server)}
 	if b, err := os.ReadFile("/proc/stat"); err == nil {
 		first, _, _ := strings.Cut(string(b), "\n")
 		// cpu user nice system idle iowait irq softirq steal …
@@ -32,18 +34,20 @@ func readCPU(pids []int) cpu {
 			c.host += ticks(f)
 		}
 	}
-	for _, pid := range pids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		// The name in the second field may hold anything: count from its end.
-		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-		if len(f) > 12 {
-			c.daemons += ticks(f[11]) + ticks(f[12]) // utime, stime
-		}
-	}
 	return c
+}
+
+func processCPU(pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name in the second field may hold anything: count from its end.
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(f) <= 12 {
+		return 0
+	}
+	return ticks(f[11]) + ticks(f[12]) // utime, stime
 }
 
 func ticks(s string) time.Duration {

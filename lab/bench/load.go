@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -15,26 +17,43 @@ import (
 // blockBytes is what the load generator reads and writes at once.
 const blockBytes = 256 << 10
 
-// Directions, the first byte on a connection.
+// loadPort is where the load server listens.
+const loadPort = 7000
+
+// A connection begins with what it is for, and the number of its flow:
+//
+//	kind u8 | flow u64
+const headerBytes = 9
+
+// Kinds of connections.
 const (
-	sendToClient   = 'd'
-	takeFromClient = 'u'
+	sendToClient   = 'd' // until it breaks
+	takeFromClient = 'u' // until it ends
+	sendReply      = 'r' // replyBytes, then the end
+	echoBytesBack  = 'e' // until it ends
 )
 
-// loadServer sends or swallows zeros on every connection.
+// replyBytes is the size of what a request brings: an object of a web page.
+const replyBytes = 100_000
+
+// loadServer serves connections of all kinds. What it sends is zeros.
 type loadServer struct {
 	listener  net.Listener
 	multipath bool
-	taken     atomic.Int64 // bytes from clients
 	conns     sync.WaitGroup
+	flows     atomic.Uint64 // numbers given out
+
+	mu    sync.Mutex // guards what follows
+	taken map[uint64]*atomic.Int64
+	open  map[net.Conn]struct{}
 }
 
 func listenLoad(h *lab.Host, multipath bool) (*loadServer, error) {
-	s := &loadServer{multipath: multipath}
+	s := &loadServer{multipath: multipath, taken: make(map[uint64]*atomic.Int64), open: make(map[net.Conn]struct{})}
 	err := h.Do(func() (err error) {
 		var lc net.ListenConfig
 		lc.SetMultipathTCP(multipath)
-		s.listener, err = lc.Listen(context.Background(), "tcp", ":7000")
+		s.listener, err = lc.Listen(context.Background(), "tcp", fmt.Sprintf(":%d", loadPort))
 		return err
 	})
 	if err != nil {
@@ -57,16 +76,41 @@ func (s *loadServer) accept() {
 }
 
 func (s *loadServer) serve(c net.Conn) {
-	defer c.Close()
-	b := make([]byte, blockBytes)
-	if _, err := c.Read(b[:1]); err != nil {
+	s.mu.Lock()
+	s.open[c] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		c.Close()
+		s.mu.Lock()
+		delete(s.open, c)
+		s.mu.Unlock()
+	}()
+	var header [headerBytes]byte
+	if _, err := io.ReadFull(c, header[:]); err != nil {
 		return
 	}
-	if b[0] == sendToClient {
-		send(c, b)
-	} else {
-		take(c, b, &s.taken)
+	switch header[0] {
+	case sendToClient:
+		send(c, make([]byte, blockBytes))
+	case takeFromClient:
+		take(c, make([]byte, blockBytes), s.count(binary.BigEndian.Uint64(header[1:])))
+	case sendReply:
+		_, _ = c.Write(reply) // the client counts
+	case echoBytesBack:
+		echo(c)
 	}
+}
+
+var reply = make([]byte, replyBytes)
+
+// count is the counter of what a flow brings from the client.
+func (s *loadServer) count(flow uint64) *atomic.Int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[flow] == nil {
+		s.taken[flow] = new(atomic.Int64)
+	}
+	return s.taken[flow]
 }
 
 // send sends until the connection breaks.
@@ -89,54 +133,89 @@ func take(c net.Conn, b []byte, count *atomic.Int64) {
 	}
 }
 
+// echo returns what comes, with a buffer so small that thousands do not count.
+func echo(c net.Conn) {
+	var b [16]byte
+	for {
+		n, err := c.Read(b[:])
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// close ends the server and what is still open: the other end of an MPTCP
+// connection that was aborted may notice that only after a minute.
 func (s *loadServer) close() {
 	s.listener.Close()
+	s.mu.Lock()
+	for c := range s.open {
+		c.Close()
+	}
+	s.mu.Unlock()
 	s.conns.Wait()
+}
+
+// dial connects from a host and says what for; flow is its number.
+func (s *loadServer) dial(ctx context.Context, h *lab.Host, at netip.Addr, kind byte) (c net.Conn, flow uint64, err error) {
+	var d net.Dialer
+	d.SetMultipathTCP(s.multipath)
+	if c, err = h.DialWith(ctx, &d, "tcp", netip.AddrPortFrom(at, loadPort).String()); err != nil {
+		return nil, 0, fmt.Errorf("connect to the load server: %w", err)
+	}
+	flow = s.flows.Add(1)
+	if _, err := c.Write(binary.BigEndian.AppendUint64([]byte{kind}, flow)); err != nil {
+		c.Close()
+		return nil, 0, fmt.Errorf("ask the load server: %w", err)
+	}
+	return c, flow, nil
 }
 
 // flows are running transfers between a host and the server.
 type flows struct {
-	count *atomic.Int64
-	conns []net.Conn
-	done  sync.WaitGroup
+	counts []*atomic.Int64 // bytes that have arrived, of each
+	conns  []net.Conn
+	done   sync.WaitGroup
 }
 
 // run starts the transfers of a measurement.
 func (s *loadServer) run(ctx context.Context, h *lab.Host, at netip.Addr, what run) (*flows, error) {
-	f := &flows{count: new(atomic.Int64)}
+	f := &flows{}
+	kind := byte(sendToClient)
 	if what.up {
-		f.count = &s.taken
+		kind = takeFromClient
 	}
 	for range what.flows {
-		var d net.Dialer
-		d.SetMultipathTCP(s.multipath)
-		c, err := h.DialWith(ctx, &d, "tcp", netip.AddrPortFrom(at, 7000).String())
+		c, number, err := s.dial(ctx, h, at, kind)
 		if err != nil {
 			f.stop()
-			return nil, fmt.Errorf("start the load: %w", err)
+			return nil, err
 		}
 		f.conns = append(f.conns, c)
-		direction := byte(sendToClient)
+		b := make([]byte, blockBytes)
 		if what.up {
-			direction = takeFromClient
+			f.counts = append(f.counts, s.count(number))
+			f.done.Go(func() { send(c, b) })
+		} else {
+			count := new(atomic.Int64)
+			f.counts = append(f.counts, count)
+			f.done.Go(func() { take(c, b, count) })
 		}
-		if _, err := c.Write([]byte{direction}); err != nil {
-			f.stop()
-			return nil, fmt.Errorf("start the load: %w", err)
-		}
-		f.done.Go(func() {
-			b := make([]byte, blockBytes)
-			if what.up {
-				send(c, b)
-			} else {
-				take(c, b, f.count)
-			}
-		})
 	}
 	return f, nil
 }
 
-func (f *flows) received() int64 { return f.count.Load() }
+// received is how much of each flow has arrived.
+func (f *flows) received() []int64 {
+	list := make([]int64, len(f.counts))
+	for i, c := range f.counts {
+		list[i] = c.Load()
+	}
+	return list
+}
 
 // stop aborts the transfers: what is queued is of no use.
 func (f *flows) stop() {

@@ -5,17 +5,20 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
 
 // report collects results and prints them as they come.
 type report struct {
-	When    string   `json:"when"`
-	Kernel  string   `json:"kernel"`
-	CPUs    int      `json:"cpus"`
-	Default string   `json:"congestion_control"` // of the load's connections
-	Results []result `json:"results"`
+	When      string           `json:"when"`
+	Kernel    string           `json:"kernel"`
+	CPUs      int              `json:"cpus"`
+	Default   string           `json:"congestion_control"` // of the load's connections
+	Transfers []transferResult `json:"transfers,omitempty"`
+	Requests  []requestResult  `json:"requests,omitempty"`
+	Streams   []streamResult   `json:"streams,omitempty"`
 }
 
 func newReport(congestion string) *report {
@@ -34,20 +37,22 @@ func newReport(congestion string) *report {
 	return r
 }
 
-const rowFormat = "%-14s %-13s %9s %9s %9s %8s %8s %8s %9s\n"
+const transferRow = "%-14s %-6s %5s %8s %7s %9s %7s %7s %8s %7s %7s %8s\n"
 
-func printHeader() {
-	fmt.Printf(rowFormat, "", "", "Mb/s", "CPU s/GB", "daemons", "idle ms", "p50 ms", "p99 ms", "lost")
+func (*report) transferHeader() {
+	fmt.Printf(transferRow, "", "", "round", "Mb/s", "share", "CPU s/GB", "client", "server", "idle ms", "p50 ms", "p99 ms", "lost")
 }
 
-func (r *report) add(res result) {
-	r.Results = append(r.Results, res)
-	number := func(f float64, digits int) string {
-		if f == 0 {
-			return "–"
-		}
-		return fmt.Sprintf("%.*f", digits, f)
+// number formats a figure; what was not measured is 0.
+func number(f float64, digits int) string {
+	if f == 0 {
+		return "–"
 	}
+	return fmt.Sprintf("%.*f", digits, f)
+}
+
+func (r *report) addTransfer(res transferResult) {
+	r.Transfers = append(r.Transfers, res)
 	lost := "–"
 	if res.Sent > 0 {
 		lost = fmt.Sprintf("%d/%d", res.Lost, res.Sent)
@@ -56,37 +61,147 @@ func (r *report) add(res result) {
 	if res.Mbps >= 1000 {
 		digits = 0
 	}
-	fmt.Printf(rowFormat, res.Contender, res.Run, number(res.Mbps, digits), number(res.HostCPU, 2), number(res.DaemonCPU, 2),
+	fmt.Printf(transferRow, res.Contender, res.Run, fmt.Sprint(res.Round), number(res.Mbps, digits), fmt.Sprintf("%.0f %%", 100*res.Share),
+		number(res.HostCPU, 2), number(res.ClientCPU, 2), number(res.ServerCPU, 2),
 		number(res.IdleP50, 1), number(res.P50, 1), number(res.P99, 1), lost)
 }
 
-// of returns the rate of a run, or 0.
-func (r *report) of(suite, contender, run string) float64 {
-	for _, x := range r.Results {
+// column is one figure of all rounds of a run, in their order.
+func (r *report) column(suite, contender, run string, of func(transferResult) float64) []float64 {
+	var list []float64
+	for _, x := range r.Transfers {
 		if x.Suite == suite && x.Contender == contender && x.Run == run {
-			return x.Mbps
+			list = append(list, of(x))
 		}
 	}
-	return 0
+	return list
 }
 
-// conclude prints the figures that braid promises.
-func (r *report) conclude() {
+func rate(x transferResult) float64 { return x.Mbps }
+
+// reference is what a suite's contenders are compared with, and how the ratio
+// is told.
+func reference(suite string) (contender string, tell func(float64) string) {
+	if suite == "unshaped" {
+		return "wireguard-go", func(f float64) string { return fmt.Sprintf("%.2f", f) }
+	}
+	return "mptcp", func(f float64) string { return fmt.Sprintf("%.1f %%", 100*f) }
+}
+
+// goals are what braid promises of the ratios.
+func goals(suite, congestion string) string {
+	switch {
+	case suite != "unshaped":
+		return "97 %"
+	case congestion == "bbr":
+		return "1.7 with one flow"
+	}
+	return "3 with one flow"
+}
+
+// concludeTransfers prints medians and ratios of a suite.
+func (r *report) concludeTransfers(s *suite, runs []run, stages []*stage) {
+	against, tell := reference(s.name)
 	fmt.Println()
-	for _, run := range []string{"down, 1 flow", "up, 1 flow"} {
-		if b, w := r.of("unshaped", "braid", run), r.of("unshaped", "wireguard-go", run); b > 0 && w > 0 {
-			fmt.Printf("unshaped %s: %.2f times wireguard-go (goal 1.7)\n", run, b/w)
-		}
-	}
-	for _, s := range []string{"cellA", "cellB", "cellC"} {
-		if b, m := r.of(s, "braid", "down, 1 flow"), r.of(s, "mptcp", "down, 1 flow"); b > 0 && m > 0 {
-			goal := ""
-			if s == "cellA" {
-				goal = " (goal 60 Mb/s)"
+	for _, what := range runs {
+		base := r.column(s.name, against, what.name, rate)
+		for _, g := range stages {
+			rates := r.column(s.name, g.name(), what.name, rate)
+			if len(rates) == 0 {
+				continue
 			}
-			fmt.Printf("%s down, 1 flow: %.1f Mb/s%s, %.0f %% of raw MPTCP\n", s, b, goal, 100*b/m)
+			line := fmt.Sprintf("%s %s %s: median %.1f Mb/s", s.name, what.name, g.name(), median(rates))
+			if ratios := ratios(rates, base); g.name() != against && len(ratios) > 0 {
+				line += fmt.Sprintf(", to %s %s (of the rounds:", against, tell(median(ratios)))
+				for _, f := range ratios {
+					line += " " + tell(f)
+				}
+				line += ")"
+				if g.name() == "braid" {
+					line += ", goal " + goals(s.name, r.Default)
+				}
+			}
+			if what.flows > 1 {
+				shares := r.column(s.name, g.name(), what.name, func(x transferResult) float64 { return x.Share })
+				line += fmt.Sprintf("; smallest flow %.0f %% of its fair share, at worst %.0f %%", 100*median(shares), 100*slices.Min(shares))
+			}
+			if g.daemons() != (pids{}) {
+				line += fmt.Sprintf("; CPU s/GB client %.2f, server %.2f",
+					median(r.column(s.name, g.name(), what.name, func(x transferResult) float64 { return x.ClientCPU })),
+					median(r.column(s.name, g.name(), what.name, func(x transferResult) float64 { return x.ServerCPU })))
+			}
+			fmt.Println(line)
 		}
 	}
+	for _, way := range []string{"down", "up"} {
+		one, four := r.column(s.name, "braid", way+"1", rate), r.column(s.name, "braid", way+"4", rate)
+		if len(one) > 0 && len(four) > 0 {
+			fmt.Printf("%s %s braid: four flows %.2f of one, goal 1.00\n", s.name, way, median(four)/median(one))
+		}
+	}
+}
+
+// ratios divides round by round; nothing when a round is missing.
+func ratios(of, to []float64) []float64 {
+	if len(of) != len(to) {
+		return nil
+	}
+	list := make([]float64, len(of))
+	for i := range of {
+		list[i] = of[i] / to[i]
+	}
+	return list
+}
+
+// median is the middle of a list, which must not be empty, or the mean of the
+// two in the middle.
+func median(list []float64) float64 {
+	s := slices.Sorted(slices.Values(list))
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
+
+const requestRow = "%-14s %9s %8s %8s %12s %8s %14s %8s %9s\n"
+
+// addRequests prints the requests of all contenders.
+func (r *report) addRequests(list []requestResult) {
+	r.Requests = append(r.Requests, list...)
+	fmt.Printf(requestRow, "", "requests", "p50 ms", "p90 ms", "connect p50", "p90", "first byte p50", "p90", "echo ms")
+	for _, x := range list {
+		fmt.Printf(requestRow, x.Contender, fmt.Sprint(x.Requests), number(x.P50, 1), number(x.P90, 1), number(x.ConnectP50, 1),
+			number(x.ConnectP90, 1), number(x.FirstP50, 1), number(x.FirstP90, 1), number(x.RTT, 1))
+	}
+	fmt.Println()
+	i := slices.IndexFunc(list, func(x requestResult) bool { return x.Contender == "best-uplink" })
+	if i < 0 {
+		return
+	}
+	best := list[i]
+	for _, x := range list {
+		if x.Contender == best.Contender {
+			continue
+		}
+		line := fmt.Sprintf("%s %s: request %.2f of the best uplink's; set-up %+.1f ms to it, whose round trip is %.1f ms",
+			x.Suite, x.Contender, x.P50/best.P50, x.FirstP50-best.FirstP50, best.RTT)
+		if x.Contender == "braid" {
+			line += "; goals 0.60 and one round trip"
+		}
+		fmt.Println(line)
+	}
+}
+
+const streamRow = "%-14s %-7s %8s %10s %10s %10s %11s %6s %6s %6s %9s\n"
+
+// addStreams prints what idle streams cost one contender's daemons.
+func (r *report) addStreams(list []streamResult) {
+	r.Streams = append(r.Streams, list...)
+	mb := func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
+	fmt.Printf(streamRow, "", "", "streams", "MB before", "with", "after", "KB each", "fds", "with", "after", "settled s")
+	for _, x := range list {
+		fmt.Printf(streamRow, x.Contender, x.Daemon, fmt.Sprint(x.Streams), mb(x.Before.RSS), mb(x.With.RSS), mb(x.After.RSS),
+			fmt.Sprintf("%.1f", x.Each/1e3), fmt.Sprint(x.Before.Descriptors), fmt.Sprint(x.With.Descriptors), fmt.Sprint(x.After.Descriptors),
+			fmt.Sprintf("%.1f", x.Settled))
+	}
+	fmt.Printf("\ngoal: at most 100 KB each, and the descriptors of before; the streams were set up in %.1f s\n", list[0].Set)
 }
 
 func (r *report) write(file string) error {

@@ -102,12 +102,9 @@ func configureWireguard(socket, config string) error {
 
 func (w *wireguardTunnel) target(*topology.Net) (netip.Addr, bool) { return wgServer.Addr(), false }
 
-func (w *wireguardTunnel) pids() []int {
-	var list []int
-	for _, p := range w.processes {
-		list = append(list, p.PID())
-	}
-	return list
+// daemons: the server was started first.
+func (w *wireguardTunnel) daemons() pids {
+	return pids{client: w.processes[1].PID(), server: w.processes[0].PID()}
 }
 
 func (w *wireguardTunnel) stop() error {

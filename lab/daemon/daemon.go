@@ -48,7 +48,27 @@ type Options struct {
 	Tunnel     string // lines of [tunnel] in server.toml
 	ClientTop  string // lines at the top of client.toml
 	ClientMore string // lines of [tunnel] in client.toml, and tables behind it
+	TCP        string // tunnel.tcp on both sides; "" is braid's default
+	Congestion string // tunnel.congestion on both sides; "" is braid's default
 	LogLevel   string // "" is info
+}
+
+// serverTunnel is [tunnel] in server.toml, the addresses apart.
+func (o Options) serverTunnel() string { return o.bothTunnels() + o.Tunnel }
+
+// clientTunnel is [tunnel] in client.toml, and what follows it.
+func (o Options) clientTunnel() string { return o.bothTunnels() + o.ClientMore }
+
+func (o Options) bothTunnels() string {
+	return optional("tcp", o.TCP) + optional("congestion", o.Congestion)
+}
+
+// optional is the line of a key, unless its value is "".
+func optional(key, value string) string {
+	if value == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s = %q\n", key, value)
 }
 
 // Setup is a server and its clients in a network, running or not.
@@ -88,7 +108,7 @@ func New(net *topology.Net, binary, dir string, o Options) (*Setup, error) {
 func (s *Setup) configure(o Options) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nlisten = [\":%d\"]\nprivate_key_file = \"key\"\ncontrol = %q\n\n[tunnel]\naddresses = [\"%v/24\", \"%v/64\"]\n%s\n",
-		o.Server, Port, s.Server.socket(), Server4, Server6, o.Tunnel)
+		o.Server, Port, s.Server.socket(), Server4, Server6, o.serverTunnel())
 	fmt.Fprintf(&b, "\n[[client]]\nname = \"home\"\npublic_key = %q\naddresses = [\"%v\", \"%v\"]\n", s.Client.PublicKey, Home4, Home6)
 	if s.Net.Lan != nil {
 		fmt.Fprintf(&b, "routes = [\"192.168.10.0/24\", \"fd00:10::/64\"]\n")
@@ -113,7 +133,7 @@ func (s *Setup) configure(o Options) error {
 // ClientConfig is client.toml for a client.
 func (s *Setup) ClientConfig(c *Daemon, o Options) string {
 	return fmt.Sprintf("%s\nserver = [\"%v:%d\"]\nserver_public_key = %q\nprivate_key_file = \"key\"\ncontrol = %q\n\n[tunnel]\n%s\n",
-		o.ClientTop, s.Net.ServerAddr4, Port, s.Server.PublicKey, c.socket(), o.ClientMore)
+		o.ClientTop, s.Net.ServerAddr4, Port, s.Server.PublicKey, c.socket(), o.clientTunnel())
 }
 
 // Start starts server and client and waits until the client has a subflow on

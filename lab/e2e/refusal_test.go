@@ -60,7 +60,8 @@ func TestNoiseAtTheServer(t *testing.T) {
 	// A TLS client hello with a length that lies, an HTTP request, nothing.
 	for _, b := range [][]byte{noise, {0x16, 3, 1, 0xff, 0xff, 1, 0, 0xff}, []byte("GET / HTTP/1.1\r\n\r\n"), {}} {
 		for range 5 {
-			c, err := w.Net.Client.DialContext(w.ctx, "tcp", fmt.Sprintf("%v:%d", w.Net.ServerAddr4, daemon.Port))
+			// Not from the client, whose way there is through the tunnel.
+			c, err := w.Net.Core.DialContext(w.ctx, "tcp", fmt.Sprintf("%v:%d", w.Net.ServerAddr4, daemon.Port))
 			w.must(err)
 			_, err = bytes.NewReader(b).WriteTo(c)
 			if err != nil {

@@ -65,7 +65,7 @@ func prepare(t *testing.T, c topology.Config, o daemon.Options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), lifetime())
 	w := &world{T: t, lab: l, ctx: ctx}
 	t.Cleanup(func() {
 		if t.Failed() && w.Setup != nil {
@@ -79,6 +79,9 @@ func prepare(t *testing.T, c topology.Config, o daemon.Options) *world {
 	net, err := topology.Build(l, c)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.TCP == "" {
+		o.TCP = os.Getenv("BRAID_TCP")
 	}
 	if w.Setup, err = daemon.New(net, binary, t.TempDir(), o); err != nil {
 		t.Fatal(err)

@@ -77,6 +77,7 @@ func (d *Direction) Shape() Shape { return d.shape }
 //   - Loss: decides on packets that have not left the serialiser.
 //   - Jitter, Reorder: act on packets that have not left the serialiser.
 //   - BlackHole: empties queue and wire; when it ends, the link starts empty.
+//   - StripMPTCP: acts on packets that arrive from now on.
 func (d *Direction) SetShape(now time.Duration, shape Shape) error {
 	if err := shape.Validate(); err != nil {
 		return err
@@ -116,6 +117,9 @@ func (d *Direction) Push(now time.Duration, frame []byte) bool {
 	if full || d.queue.len+d.wire.len >= maxPackets {
 		d.counters.DroppedQueue++
 		return false
+	}
+	if d.shape.StripMPTCP {
+		stripMPTCP(frame)
 	}
 	if d.queue.len == 0 {
 		d.finish = int64(now) + d.sendTime(size)

@@ -91,6 +91,10 @@ type Shape struct {
 	// BlackHole swallows everything silently: what arrives, what is queued and
 	// what is on the wire.
 	BlackHole bool
+
+	// StripMPTCP puts no-operation options in the place of Multipath TCP's in
+	// all TCP segments that arrive, as some middleboxes do.
+	StripMPTCP bool
 }
 
 // Loss is how packets are lost: independently with probability Random, or in

@@ -1,6 +1,6 @@
 // Package probe measures what a network does to applications: it serves files
-// of known content, echoes datagrams, answers DNS queries and runs a real sshd
-// in a lab's hosts, and meters what arrives.
+// of known content, echoes datagrams and connections, answers DNS queries and
+// runs a real sshd in a lab's hosts, and meters what arrives.
 //
 // Servers run in goroutines of this process on sockets of the host, sshd in a
 // process of the host. All have a Close, which ends them and waits.
