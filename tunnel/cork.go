@@ -18,11 +18,14 @@ import (
 //
 // Once it polls, Read returns errWouldBlock instead of waiting, and await
 // waits without a buffer: TLS has then no whole record left, and an idle
-// carrier costs next to no memory.
+// carrier costs next to no memory. It waits for the rest of a record that has
+// begun, not for each packet of it.
 type corkConn struct {
 	net.Conn
 	raw   syscall.RawConn // nil where the connection has none
 	polls bool            // set before the reads of which it speaks
+	rest  recordRest      // of the one reader, as lowat
+	lowat lowWater
 
 	read struct { // of the one reader
 		p       []byte
@@ -47,6 +50,7 @@ func newCorkConn(conn net.Conn) *corkConn {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
 			c.read.try, c.read.readyFn = c.tryRead, readable
+			c.lowat.set = c.lowat.setsockopt
 		}
 	}
 	return c
@@ -93,13 +97,22 @@ func (c *corkConn) tryRead(fd uintptr) bool {
 			r.err = io.EOF
 		default:
 			r.n = n
+			c.rest.follow(r.p[:n])
 		}
 		return true
 	}
 }
 
-// await waits until Read has something to say.
-func (c *corkConn) await() error { return c.raw.Read(c.read.readyFn) }
+// await waits until Read has something to say that matters.
+func (c *corkConn) await() error {
+	if want := max(1, c.rest.left); want != c.lowat.now && !c.lowat.refused {
+		c.lowat.now = want
+		if err := c.raw.Control(c.lowat.set); err != nil {
+			return err
+		}
+	}
+	return c.raw.Read(c.read.readyFn)
+}
 
 // readable asks the kernel: the runtime forgets an edge that came before it
 // was asked to wait.
