@@ -117,6 +117,16 @@ func (c *Conn) SetCongestionControl(name string) error {
 	return err
 }
 
+// SetNotSentLowat sets TCP_NOTSENT_LOWAT while the connection runs, as
+// Options.NotSentLowatBytes does.
+func (c *Conn) SetNotSentLowat(bytes int) error {
+	var err error
+	if cerr := c.raw.Control(func(fd uintptr) { err = setNotSentLowat(int(fd), bytes) }); cerr != nil {
+		err = &Error{Op: "set TCP_NOTSENT_LOWAT", Err: cerr}
+	}
+	return err
+}
+
 // SetReceiveBuffer sets the receive buffer in bytes while the connection runs,
 // beyond net.core.rmem_max where the process has CAP_NET_ADMIN. The kernel books
 // twice the number, and stops tuning it by itself.

@@ -83,9 +83,8 @@ func (o *Options) apply(fd int) error {
 		return err
 	}
 	if o.NotSentLowatBytes > 0 {
-		err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSentLowatBytes)
-		if err != nil && !notOffered(err) {
-			return &Error{Op: "set TCP_NOTSENT_LOWAT", Err: err}
+		if err := setNotSentLowat(fd, o.NotSentLowatBytes); err != nil {
+			return err
 		}
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
@@ -105,6 +104,14 @@ func (o *Options) setCongestionControl(fd int) error {
 	// With loss, bbr keeps most of a path's rate where cubic collapses. Any
 	// failure (no module, not allowed) leaves what the host has.
 	_ = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "bbr")
+	return nil
+}
+
+func setNotSentLowat(fd, bytes int) error {
+	err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
+	if err != nil && !notOffered(err) {
+		return &Error{Op: "set TCP_NOTSENT_LOWAT", Err: err}
+	}
 	return nil
 }
 

@@ -40,9 +40,12 @@ type corkConn struct {
 	buf    *[]byte // borrowed from corkBuffers; given back, if it polls, when empty
 }
 
+// corkBytes is room for what is written at once, a relay's batch, in records.
+const corkBytes = 280 << 10
+
 // corkBuffers are lent for the time of one write to carriers that are many:
 // those that say nothing have none.
-var corkBuffers = sync.Pool{New: func() any { b := make([]byte, 0, writePieceBytes+writePieceBytes/64+1024); return &b }}
+var corkBuffers = sync.Pool{New: func() any { b := make([]byte, 0, corkBytes); return &b }}
 
 func newCorkConn(conn net.Conn) *corkConn {
 	c := &corkConn{Conn: conn}

@@ -76,18 +76,24 @@ func newLink(c *carrier, number uint64, wg *sync.WaitGroup, closed func(*link)) 
 func (l *link) mptcp() bool { return l.conn.MPTCP() && l.peerMPTCP.Load() }
 
 // WriteFrames implements relay.Link.
-func (l *link) WriteFrames(b []byte) error {
+func (l *link) WriteFrames(parts ...[]byte) error {
 	l.uses.Add(1)
-	return l.send(b)
+	return l.send(parts...)
 }
 
-// send encrypts b and gives it to the kernel in one piece.
-func (l *link) send(b []byte) error {
+// send encrypts parts, each in records of its own, and gives them to the
+// kernel in one piece.
+func (l *link) send(parts ...[]byte) error {
 	l.write.Lock()
 	defer l.write.Unlock()
-	l.count(len(b))
 	l.cork.cork()
-	_, err := l.tls.Write(b)
+	var err error
+	for _, p := range parts {
+		if err == nil {
+			l.count(len(p))
+			_, err = l.tls.Write(p)
+		}
+	}
 	if e := l.cork.uncork(); err == nil {
 		err = e
 	}

@@ -74,6 +74,9 @@ func (c purposed) SetPurpose(p tunnel.Purpose) error {
 	if err := c.SetCongestionControl(string(c.congestion)); err != nil {
 		return err
 	}
+	if err := c.SetNotSentLowat(streamNotSentBytes); err != nil {
+		return err
+	}
 	return c.SetKeepAliveConfig(streamKeepAlive)
 }
 
@@ -105,11 +108,14 @@ func (c purposed) Progress() uint64 {
 // RaiseReceiveBuffer implements tunnel.Conn.
 func (c purposed) RaiseReceiveBuffer() { _ = c.SetReceiveBuffer(2 * receiveBufferBytes) }
 
-// notSentBytes is how much of a carrier's data the kernel takes before it can
-// send it. What waits there nobody can drop or overtake; the queue that braid
-// bounds is its own. With less, unlimited links lose a tenth of their rate to
-// wake-ups.
-const notSentBytes = 256 << 10
+// How much of a carrier's data the kernel takes before it can send it. Of
+// packets nobody can drop or overtake what waits there; the queue that braid
+// bounds is its own, and with less unlimited links lose a tenth of their rate
+// to wake-ups. A stream has its carrier to itself.
+const (
+	notSentBytes       = 256 << 10
+	streamNotSentBytes = 1 << 20
+)
 
 // dialer makes a client's carriers.
 type dialer struct {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"io"
 	"sync/atomic"
 	"testing"
@@ -17,7 +18,8 @@ type countingLink struct {
 	writes atomic.Int64
 }
 
-func (c *countingLink) WriteFrames(b []byte) error {
+func (c *countingLink) WriteFrames(parts ...[]byte) error {
+	b := bytes.Join(parts, nil)
 	for rest := b; len(rest) > 0; {
 		typ, n, err := wire.ParseHeader(rest)
 		if err != nil {

@@ -9,16 +9,24 @@ import (
 	"braid/tunnel/wire"
 )
 
-// batchBytes is how much is written to a link at once: enough records to make
-// a system call worth its price, and little enough that an Ack or the end
+// batchBytes is how much data is written to a link at once: enough records to
+// make a system call worth its price, and little enough that an Ack or the end
 // does not wait long behind it.
-const batchBytes = 128 << 10
+const batchBytes = 256 << 10
 
-// batchSlack is room for the headers and for what is not Data.
-const batchSlack = 1 << 10
+const (
+	// headBytes is room for all of a batch but its large pieces of data, which
+	// are written from where they lie.
+	headBytes = 16 << 10
+	// headSlack of it is for what is not Data.
+	headSlack = 1 << 10
+	// copyBytes is what is copied behind its header: a record of its own for
+	// the header is dearer than that.
+	copyBytes = 4 << 10
+)
 
-// batches are the buffers of writeLink: an idle link has none.
-var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchBytes+batchSlack); return &b }}
+// heads are the buffers of writeLink: an idle link has none.
+var heads = sync.Pool{New: func() any { b := make([]byte, 0, headBytes); return &b }}
 
 // attachment is one link while the stream has it. Relay.mu guards what is
 // below link and wake.
@@ -34,6 +42,7 @@ type attachment struct {
 	established bool            // and the peer's has come: data may flow
 	peerGreeted bool
 	wrote       time.Time // data, last
+	parts       [][]byte  // of writeLink's batch
 
 	// What ends a direction, see the package comment.
 	finSaid, ackSaid, resetSaid    bool // written here
@@ -77,19 +86,24 @@ func wireAck(a stream.Ack) wire.StreamAck {
 // writeLink writes what there is until its direction ends or the link breaks.
 func (r *Relay) writeLink(att *attachment) error {
 	for {
-		buf := batches.Get().(*[]byte)
+		head := heads.Get().(*[]byte)
 		r.mu.Lock()
-		b := (*buf)[:0]
+		att.parts = att.parts[:0]
 		if att.err == nil {
-			b = r.fillLocked(att, b)
+			r.out.Pin()
+			r.fillLocked(att, (*head)[:0])
 		}
 		err, all := att.err, att.saidAllLocked()
 		r.mu.Unlock()
-		if err == nil && len(b) > 0 {
-			err = att.link.WriteFrames(b)
+		idle := len(att.parts) == 0
+		if err == nil && !idle {
+			err = att.link.WriteFrames(att.parts...)
 		}
-		idle := len(b) == 0
-		batches.Put(buf)
+		r.mu.Lock()
+		r.out.Unpin()
+		r.mu.Unlock()
+		clear(att.parts)
+		heads.Put(head)
 		if err != nil {
 			return err
 		}
@@ -102,27 +116,51 @@ func (r *Relay) writeLink(att *attachment) error {
 	}
 }
 
-// fillLocked appends the frames to write now. Bytes are copied under the lock:
-// a peer may acknowledge what is about to be sent, and its memory is another
-// stream's from then on.
-func (r *Relay) fillLocked(att *attachment, b []byte) []byte {
+// fillLocked makes att.parts the frames to write now. Those that are not large
+// pieces of data are appended to b.
+func (r *Relay) fillLocked(att *attachment, b []byte) {
+	b, data := r.fillControlLocked(att, b)
+	from := 0 // of b, what is not in parts yet
+	for room := batchBytes; data && room > 0 && len(b) < headBytes-copyBytes-headSlack; data = r.out.Ready() {
+		c := r.out.Next(min(room, wire.MaxDataLen))
+		room -= len(c.Data)
+		if len(c.Data) > copyBytes {
+			b = wire.AppendDataHeader(b, len(c.Data))
+			att.parts = append(att.parts, b[from:], c.Data)
+			from = len(b)
+		} else if len(c.Data) > 0 {
+			b = wire.AppendData(b, c.Data)
+		}
+		if c.Fin {
+			b = wire.AppendFin(b)
+			att.finSaid = true
+		}
+	}
+	if len(b) > from {
+		att.parts = append(att.parts, b[from:])
+	}
+}
+
+// fillControlLocked appends what goes before data, and reports whether data is
+// to follow.
+func (r *Relay) fillControlLocked(att *attachment, b []byte) (_ []byte, data bool) {
 	if b = r.greetLocked(att, b); att.saidAllLocked() {
-		return b
+		return b, false
 	}
 	if att.peerReset {
 		att.resetSaid = true
-		return wire.AppendReset(b, wire.ResetConnection, "")
+		return wire.AppendReset(b, wire.ResetConnection, ""), false
 	}
 	// On a resumed link nothing goes before the answer: it may say that this
 	// direction has ended already.
 	if r.reset != nil && (att.established || !att.resuming) {
 		att.resetSaid = true
-		return wire.AppendReset(b, r.reset.Code, r.reset.Reason)
+		return wire.AppendReset(b, r.reset.Code, r.reset.Reason), false
 	}
 	if !att.established {
-		return b
+		return b, false
 	}
-	data := r.out.Ready()
+	data = r.out.Ready()
 	hold := data && len(b) == 0 && r.holdLocked(att)
 	if a, due := r.in.Due(r.flushNow || data && !hold); due {
 		b = wire.AppendAck(b, wireAck(a))
@@ -133,21 +171,7 @@ func (r *Relay) fillLocked(att *attachment, b []byte) []byte {
 	if data && !hold {
 		att.wrote = time.Now()
 	}
-	for ; data && !hold; data = r.out.Ready() {
-		room := cap(b) - len(b) - batchSlack
-		if room <= 0 {
-			break
-		}
-		c := r.out.Next(min(room, wire.MaxDataLen))
-		if len(c.Data) > 0 {
-			b = wire.AppendData(b, c.Data)
-		}
-		if c.Fin {
-			b = wire.AppendFin(b)
-			att.finSaid = true
-		}
-	}
-	return b
+	return b, data && !hold
 }
 
 // greetLocked appends the first frame of the stream on this link, when it is

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -139,7 +140,10 @@ func newLinks() (*pipeLink, *pipeLink) {
 	return near, far
 }
 
-func (l *pipeLink) WriteFrames(b []byte) error { _, err := l.out.write(b); return err }
+func (l *pipeLink) WriteFrames(parts ...[]byte) error {
+	_, err := l.out.write(bytes.Join(parts, nil))
+	return err
+}
 
 func (l *pipeLink) full(p []byte) error {
 	for len(p) > 0 {

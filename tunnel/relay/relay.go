@@ -66,8 +66,9 @@ import (
 // Link is a carrier that is leased to one stream at a time. What the carrier
 // says for itself (Ping, Pong, Close) stays below it.
 type Link interface {
-	// WriteFrames writes whole frames; it blocks. One goroutine calls it.
-	WriteFrames(b []byte) error
+	// WriteFrames writes whole frames, which lie in parts; it blocks, and
+	// keeps nothing of them. One goroutine calls it.
+	WriteFrames(parts ...[]byte) error
 	// ReadFrame returns the next frame; the payload holds until the next
 	// call. One goroutine calls it.
 	ReadFrame() (wire.Type, []byte, error)
@@ -166,6 +167,7 @@ type Relay struct {
 	giveUp     bool        // the link is not worth waiting for
 	unwanted   bool        // the socket that Connect may yet make
 	socket     Socket      // until both of its directions have ended
+	sink       *sink       // of socket, if it has one
 	users      int         // goroutines on the socket
 	resumed    int
 	timer      *time.Timer

@@ -146,7 +146,7 @@ func (r *Relay) closeSocketLocked() {
 	if s == nil || !broken && r.users > 0 {
 		return
 	}
-	r.socket = nil
+	r.socket, r.sink = nil, nil
 	r.mu.Unlock()
 	if broken {
 		abort(s)
@@ -230,7 +230,7 @@ func (r *Relay) dial(ctx context.Context, running *sync.WaitGroup) {
 }
 
 func (r *Relay) serveLocked(running *sync.WaitGroup, s Socket) {
-	r.socket, r.users = s, 2
+	r.socket, r.sink, r.users = s, newSink(s), 2
 	running.Go(func() { r.leaveSocket(r.readSocket(s)) })
 	running.Go(func() { r.leaveSocket(r.writeSocket(s)) })
 	if !r.opener {

@@ -139,6 +139,46 @@ func (r *Relay) writeSocket(s Socket) error {
 	}
 }
 
+// sink writes to a socket without waiting. One goroutine calls it.
+type sink struct {
+	raw syscall.RawConn
+	p   []byte
+	n   int
+	try func(fd uintptr) bool // made once
+}
+
+func newSink(s Socket) *sink {
+	sc, ok := s.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	k := &sink{raw: raw}
+	k.try = k.tryWrite
+	return k
+}
+
+// write returns how many bytes the socket took; why not more is for whoever
+// waits for it to find out.
+func (k *sink) write(p []byte) int {
+	k.p, k.n = p, 0
+	_ = k.raw.Write(k.try)
+	k.p = nil
+	return k.n
+}
+
+func (k *sink) tryWrite(fd uintptr) bool {
+	n, err := syscall.Write(int(fd), k.p)
+	for err == syscall.EINTR {
+		n, err = syscall.Write(int(fd), k.p)
+	}
+	k.n = max(n, 0)
+	return true
+}
+
 // abort closes the socket so that the program sees a reset.
 func abort(s Socket) {
 	if l, ok := s.(interface{ SetLinger(int) error }); ok {

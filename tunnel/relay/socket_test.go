@@ -43,6 +43,9 @@ type tcpLink struct {
 	buf    []byte // what was read ahead is buf[start:end]
 	start  int
 	end    int
+
+	parts [][]byte
+	rest  net.Buffers
 }
 
 func newTCPLinks(t testing.TB) (near, far *tcpLink) {
@@ -50,7 +53,12 @@ func newTCPLinks(t testing.TB) (near, far *tcpLink) {
 	return &tcpLink{TCPConn: a}, &tcpLink{TCPConn: b}
 }
 
-func (l *tcpLink) WriteFrames(b []byte) error { _, err := l.Write(b); return err }
+func (l *tcpLink) WriteFrames(parts ...[]byte) error {
+	l.parts = append(l.parts[:0], parts...)
+	l.rest = l.parts // which WriteTo uses up
+	_, err := l.rest.WriteTo(l.TCPConn)
+	return err
+}
 
 func (l *tcpLink) ReadFrame() (wire.Type, []byte, error) {
 	if err := l.need(wire.HeaderLen); err != nil {

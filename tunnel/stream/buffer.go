@@ -24,15 +24,16 @@ var blocks = sync.Pool{New: func() any { return new(block) }}
 //	  └ block ┘ └ block ┘ └ block ┘ └ block ┘
 //
 // It is not safe for concurrent use. Slices that it returns hold until their
-// bytes are acknowledged, so a carrier may write them without the lock of
-// whoever guards the buffer, provided that Advance comes before the write: the
-// peer's acknowledgement can be there before the write has returned.
+// bytes are acknowledged, and between Pin and Unpin in any case, so that a
+// carrier may write them without the lock of whoever guards the buffer.
 type Buffer struct {
 	limit  int // bytes that may be held
 	budget *Budget
 	exempt int // blocks that the budget does not pay for
 	blocks []*block
 	lent   bool   // Space was called and Commit not yet: the last block stays
+	pinned bool   // so do all from the one with the byte at pin on
+	pin    uint64 // an offset
 	start  uint64 // offset of the first byte of blocks[0]
 	acked  uint64
 	sent   uint64
@@ -110,6 +111,19 @@ func (b *Buffer) Advance(n int) {
 	b.most = max(b.most, b.sent)
 }
 
+// Pin keeps what is sent from now on until Unpin, whatever the peer says: it
+// may acknowledge what is not written yet, and its memory would be another
+// stream's.
+func (b *Buffer) Pin() { b.pinned, b.pin = true, b.sent }
+
+// Unpin ends Pin: the slices of Unsent since then are not used any more.
+func (b *Buffer) Unpin() {
+	if b.pinned {
+		b.pinned = false
+		b.release()
+	}
+}
+
 // Ack takes the peer's word that it has everything before offset, and frees
 // it. It reports false, and changes nothing, when that cannot be: the peer
 // takes back what it had, or has what was never sent.
@@ -152,6 +166,9 @@ func (b *Buffer) release() {
 	n := int(b.acked-b.start) / blockBytes
 	if b.acked == b.end && !b.lent {
 		n = len(b.blocks)
+	}
+	if b.pinned {
+		n = min(n, int(max(b.pin, b.start)-b.start)/blockBytes)
 	}
 	if n == 0 {
 		return

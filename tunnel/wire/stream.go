@@ -145,9 +145,15 @@ func ParseOpened(p []byte) (Opened, error) {
 
 // AppendData appends a Data frame of 1 to MaxDataLen bytes to b.
 func AppendData(b, data []byte) []byte {
+	return append(AppendDataHeader(b, len(data)), data...)
+}
+
+// AppendDataHeader appends the header of a Data frame of n bytes to b; they
+// are to follow.
+func AppendDataHeader(b []byte, n int) []byte {
 	var h [HeaderLen]byte
-	PutHeader(h[:], TypeData, len(data))
-	return append(append(b, h[:]...), data...)
+	PutHeader(h[:], TypeData, n)
+	return append(b, h[:]...)
 }
 
 // AppendFin appends a Fin frame to b: the sender's last byte came before it.
