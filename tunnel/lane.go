@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"braid/crypto"
 	"braid/tunnel/relay"
 	"braid/tunnel/stream"
 	"braid/tunnel/wire"
@@ -53,6 +51,9 @@ type lane struct {
 	closed  bool
 	links   map[*link]struct{} // all, of either kind
 	streams map[wire.StreamID]*laneStream
+	// ended remembers streams that the peer opened, and when they ended: an
+	// Open that comes late must not connect again.
+	ended map[wire.StreamID]time.Time
 }
 
 // laneConfig is what a lane is made with.
@@ -104,6 +105,7 @@ const (
 func newLane(cfg laneConfig) *lane {
 	l := &lane{
 		laneConfig: cfg, links: map[*link]struct{}{}, streams: map[wire.StreamID]*laneStream{},
+		ended:  map[wire.StreamID]time.Time{},
 		accept: rate.NewLimiter(rate.Limit(cfg.limits.NewPerSecond), 2*cfg.limits.NewPerSecond),
 		budget: stream.NewBudget(cfg.limits.MemoryBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
 	}
@@ -256,6 +258,9 @@ func (l *lane) admit(s *laneStream) *relay.OpenError {
 func (l *lane) forget(s *laneStream) {
 	l.mu.Lock()
 	delete(l.streams, s.open.Stream)
+	if !s.out && s.relay.Stats().Open {
+		l.ended[s.open.Stream] = time.Now()
+	}
 	l.mu.Unlock()
 	l.total.Add(-1)
 	l.count.resumed.Add(uint64(s.relay.Stats().Resumed))
@@ -275,86 +280,8 @@ func (l *lane) relayConfig(s *laneStream, released func(*link)) relay.Config {
 	}
 }
 
-// offer takes a connection that the terminator holds. It does not block.
-func (l *lane) offer(h HeldConn) {
-	if !l.spawn(func() { l.open(h) }) {
-		h.Fail(wire.OpenRefused)
-	}
-}
-
-// open serves a stream that this side opens.
-func (l *lane) open(h HeldConn) {
-	ctx, cancel := context.WithCancel(l.ctx)
-	defer cancel()
-	s := &laneStream{out: true, began: time.Now(), ctx: ctx, open: wire.Open{Source: h.Source(), Destination: h.Destination()}}
-	rand.Read(s.open.Stream[:]) // never fails (crypto/rand)
-	accepting := make(chan struct{})
-	s.relay = relay.NewOpener(l.relayConfig(s, l.giveBack), s.open, func(ctx context.Context) (relay.Socket, error) {
-		close(accepting)
-		c, err := h.Accept(ctx)
-		if err == nil {
-			l.count.opened.Add(1)
-		}
-		return c, err
-	})
-	if e := l.admit(s); e != nil {
-		l.log.Debug("connection refused", "to", s.open.Destination, "reason", e.Reason)
-		h.Fail(wire.OpenRefused)
-		return
-	}
-	defer l.forget(s)
-	if e := l.pace(ctx); e != nil {
-		h.Fail(wire.OpenRefused)
-		return
-	}
-	watched := l.spawn(func() {
-		// The program may give up while its SYN is held.
-		select {
-		case <-h.Done():
-			select {
-			case <-accepting: // it was Accept
-			default:
-				cancel()
-			}
-		case <-accepting:
-		case <-ctx.Done():
-		}
-	})
-	if !watched {
-		h.Fail(wire.OpenRefused)
-		return
-	}
-	leaseCtx, done := context.WithTimeout(ctx, leaseTimeout)
-	k, err := l.pool.lease(leaseCtx, false)
-	done()
-	if err == nil {
-		err = s.relay.Run(ctx, k)
-	}
-	l.finish(s, h, err)
-}
-
-// finish tells the application what became of a stream that never opened.
-func (l *lane) finish(s *laneStream, h HeldConn, err error) {
-	var e *relay.OpenError
-	switch {
-	case err == nil:
-		return
-	case errors.As(err, &e):
-		l.log.Debug("connection not made", "from", s.open.Source, "to", s.open.Destination, "reason", e.Reason)
-		h.Fail(e.Result)
-	case errors.Is(err, errNoCarrier):
-		h.Fail(wire.OpenNetworkUnreachable)
-	default:
-		if hint := crypto.Hint(err); hint != "" && l.ctx.Err() == nil {
-			l.log.Error("connection from the tunnel device failed", "error", err, "hint", hint)
-		}
-		h.Fail(wire.OpenRefused)
-	}
-	l.ended(s, err)
-}
-
-// ended counts streams that did not end as their programs wanted.
-func (l *lane) ended(s *laneStream, err error) {
+// countEnd counts streams that did not end as their programs wanted.
+func (l *lane) countEnd(s *laneStream, err error) {
 	var r *relay.ResetError
 	var o *relay.OpenError
 	switch {
@@ -367,144 +294,6 @@ func (l *lane) ended(s *laneStream, err error) {
 	default:
 		l.count.failed.Add(1)
 		l.log.Info("stream failed", "from", s.open.Source, "to", s.open.Destination, "error", err)
-	}
-}
-
-// giveBack takes a clean link of this side's pool.
-func (l *lane) giveBack(k *link) {
-	k.conn.Renew()
-	if k.old() || !l.pool.add(k) {
-		k.Close()
-	}
-}
-
-// move looks for another link for a stream that was opened here.
-func (l *lane) move(s *laneStream) {
-	if !s.moving.CompareAndSwap(false, true) {
-		return
-	}
-	l.spawn(func() {
-		k, err := l.pool.lease(s.ctx, true)
-		s.moving.Store(false)
-		if err == nil && !s.relay.Attach(k) {
-			l.giveBack(k)
-		}
-	})
-}
-
-// serve waits for the next stream on a link on which the peer opens.
-func (l *lane) serve(k *link) {
-	for {
-		typ, p, err := k.ReadFrame()
-		if err != nil {
-			l.endLink(k, err)
-			return
-		}
-		var handed bool
-		switch typ {
-		case wire.TypeOpen:
-			var o wire.Open
-			if o, err = wire.ParseOpen(p); err == nil {
-				handed = l.accepted(k, o)
-			}
-		case wire.TypeResume:
-			var r wire.Resume
-			if r, err = wire.ParseResume(p); err == nil {
-				if handed = l.resumed(k, r); !handed {
-					err = relay.RefuseResume(k)
-				}
-			}
-		default:
-			err = fmt.Errorf("%w frame order: %v without a stream", wire.ErrMalformed, typ)
-		}
-		if err != nil {
-			l.endLink(k, err)
-			return
-		}
-		if handed {
-			return
-		}
-	}
-}
-
-// endLink closes a link that is in no stream's hands.
-func (l *lane) endLink(k *link, cause error) {
-	l.log.Debug("carrier ended", "carrier", k.number, "reason", cause)
-	l.blame(cause)
-	k.Close()
-}
-
-// blame notes a carrier that ended for what the peer sent.
-func (l *lane) blame(cause error) {
-	if !errors.Is(cause, wire.ErrMalformed) {
-		return
-	}
-	l.count.malformed.Add(1)
-	if l.complain.Allow() {
-		l.log.Warn("peer broke the protocol on a carrier of streams", "error", cause)
-	}
-}
-
-func (l *lane) find(id wire.StreamID) *laneStream {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s := l.streams[id]; s != nil && !s.out {
-		return s
-	}
-	return nil
-}
-
-func (l *lane) resumed(k *link, r wire.Resume) bool {
-	s := l.find(r.Stream)
-	return s != nil && s.relay.AttachResumed(k, r)
-}
-
-// accepted begins a stream, or goes on with one whose first link died before
-// the peer heard of its opening.
-func (l *lane) accepted(k *link, o wire.Open) bool {
-	if s := l.find(o.Stream); s != nil && s.relay.AttachReopened(k) {
-		return true
-	}
-	ctx, cancel := context.WithCancel(l.ctx)
-	s := &laneStream{began: time.Now(), ctx: ctx, open: o}
-	var refusal *relay.OpenError
-	s.relay = relay.NewAccepter(l.relayConfig(s, l.serveAgain), o, func(ctx context.Context) (relay.Socket, error) {
-		if refusal != nil {
-			return nil, refusal
-		}
-		if e := l.pace(ctx); e != nil {
-			return nil, e
-		}
-		c, err := l.connect(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		l.count.opened.Add(1)
-		return c, nil
-	})
-	refusal = l.admit(s)
-	ok := l.spawn(func() {
-		defer cancel()
-		err := s.relay.Run(ctx, k)
-		if refusal == nil {
-			l.forget(s)
-		}
-		l.ended(s, err)
-	})
-	if !ok {
-		cancel()
-		if refusal == nil {
-			l.forget(s)
-		}
-	}
-	return ok
-}
-
-// serveAgain takes a clean link on which the peer opens.
-func (l *lane) serveAgain(k *link) {
-	k.conn.Renew()
-	if !l.spawn(func() { l.serve(k) }) {
-		k.Close()
 	}
 }
 

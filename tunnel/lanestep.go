@@ -26,6 +26,7 @@ func (l *lane) step() {
 	}
 	if l.steps++; l.steps%coolSteps == 0 {
 		l.pool.cool()
+		l.forgetEnded(time.Now())
 	}
 	l.stepIdle()
 }
@@ -41,6 +42,20 @@ func (l *lane) doubtIdle() {
 		}
 		if time.Since(k.start)-time.Duration(k.heard.Load()) > askAfter+suspectAfter || !l.pool.add(k) {
 			k.Close()
+		}
+	}
+}
+
+// lateOpens is how long after a stream's end an Open of it may come: on a
+// carrier that hung, until somebody gave it up.
+const lateOpens = time.Minute
+
+func (l *lane) forgetEnded(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, at := range l.ended {
+		if now.Sub(at) > lateOpens {
+			delete(l.ended, id)
 		}
 	}
 }

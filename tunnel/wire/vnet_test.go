@@ -193,6 +193,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add(AppendReset(nil, ResetUnknown, "who?"))
 	f.Add(sampleResume.Append(nil))
 	f.Add(AppendResumed(nil, sampleAck))
+	f.Add(Want{3}.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		typ, n, err := ParseHeader(b)
 		if err != nil || len(b) < HeaderLen+n {
@@ -211,6 +212,12 @@ func FuzzFrames(f *testing.F) {
 			again = h.Append(nil)
 		case TypeWelcome:
 			w, err := ParseWelcome(p)
+			if err != nil {
+				return
+			}
+			again = w.Append(nil)
+		case TypeWant:
+			w, err := ParseWant(p)
 			if err != nil {
 				return
 			}
