@@ -42,7 +42,8 @@ type lane struct {
 	pool   *pool         // links on which this side opens streams
 	accept *rate.Limiter // new streams
 	budget *stream.Budget
-	// complain paces warnings about a peer that breaks the protocol.
+	// complain paces warnings about a peer that breaks the protocol, and about
+	// this host.
 	complain       *rate.Limiter
 	count          laneCounters
 	steps, surplus int // of the caller of step: calls, and those in a row with too many idle links

@@ -81,7 +81,7 @@ func (l *lane) finish(s *laneStream, h HeldConn, err error) {
 	case errors.Is(err, errNoCarrier):
 		h.Fail(wire.OpenNetworkUnreachable)
 	default:
-		if hint := crypto.Hint(err); hint != "" && l.ctx.Err() == nil {
+		if hint := crypto.Hint(err); hint != "" && l.ctx.Err() == nil && l.complain.Allow() {
 			l.log.Error("connection from the tunnel device failed", "error", err, "hint", hint)
 		}
 		h.Fail(wire.OpenRefused)
