@@ -48,16 +48,17 @@ func dialled(tb testing.TB, size int) func() {
 	}
 }
 
-// others passes what is not TCP, beside a dial: an ICMP error about something
+// others passes what is not TCP, beside a dial: ICMP errors about something
 // else, and UDP.
 func others(tb testing.TB) func() {
 	f := newFixture()
 	f.dial(tb, peer, service)
 	x := icmpAbout(peer, "192.168.9.9:80", 1, icmpUnreachable, 1)
+	big := icmpAbout(peer, "192.168.9.9:80", 1, icmpUnreachable, icmpTooBig)
 	udp := tcpPacket{src: app, dst: web}.bytes()
 	udp[wire.VnetLen+9] = 17
 	return func() {
-		if f.Packet(x, f.now) || f.Packet(udp, f.now) {
+		if f.Packet(x, f.now) || f.Packet(big, f.now) || f.Packet(udp, f.now) {
 			tb.Fatal("taken")
 		}
 	}

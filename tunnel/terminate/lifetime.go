@@ -31,8 +31,13 @@ type fin struct {
 	end         uint32 // the sequence number behind it
 }
 
-// track watches for the connection's end.
+// track watches what is on the way, and for the connection's end.
 func (e *entry) track(s *segment, from side, now time.Time) {
+	if from == fromListener {
+		e.transmitted(s)
+	} else if s.flags&flagACK != 0 && s.ack-e.acked <= e.sent-e.acked {
+		e.acked = s.ack
+	}
 	if s.flags&flagFIN != 0 {
 		e.fins[from].seen, e.fins[from].end = true, s.end()
 	}

@@ -140,6 +140,17 @@ func (t *table) outgoing(e *entry, payload []byte, s *segment, now time.Time) ve
 // established reports whether the local socket has shown to be connected.
 func (e *entry) established() bool { return e.answered || e.state == open }
 
+// reported decides about an ICMP error.
+func (t *table) reported(payload []byte, x *icmpError, now time.Time) verdict {
+	switch {
+	case x.tooBig && t.tooBig(payload, x):
+		return forward
+	case !x.tooBig && t.unreached(x, now):
+		return drop
+	}
+	return carry
+}
+
 // unreached fails the dial whose SYN an ICMP error quotes, and reports whether
 // there is one.
 func (t *table) unreached(x *icmpError, now time.Time) bool {

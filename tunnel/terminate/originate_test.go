@@ -355,6 +355,8 @@ func FuzzPacket(f *testing.F) {
 		x.table.connected(es[1], x.now)
 		x.table.abandon(es[2], context.Canceled, x.now)
 		x.handshake(es[3])
+		x.table.connected(es[3], x.now)
+		x.send(tcpPacket{src: es[3].local.source().String(), dst: es[3].local.destination().String(), flags: flagACK, seq: ourISN + 1, data: []byte("data")})
 		x.send(tcpPacket{src: app, dst: web, flags: flagSYN})
 		return x, es
 	}
@@ -365,11 +367,13 @@ func FuzzPacket(f *testing.F) {
 				f.Add(tcpPacket{src: k.source().String(), dst: k.destination().String(), flags: flags, seq: theirISN + 1, ack: ourISN + 1}.bytes())
 			}
 		}
-		for _, code := range []uint8{1, 3} {
+		for _, code := range []uint8{1, 3, icmpTooBig} {
 			f.Add(icmpAbout(e.key.destination().String(), e.key.source().String(), ourISN, icmpUnreachable, code))
 		}
 	}
+	f.Add(icmpAbout(peer, es[3].key.source().String(), ourISN+1, icmpUnreachable, icmpTooBig))
 	f.Add(icmpAbout(peer6, serve6, ourISN, icmp6Unreachable, 3))
+	f.Add(icmpAbout(peer6, serve6, ourISN, icmp6TooBig, 0))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		x, es := model(t)
 		for range 2 {

@@ -52,6 +52,10 @@ type entry struct {
 	ended      time.Time // when both FINs were acknowledged, or a RST seen
 	fins       [2]fin    // by side
 
+	// What the local kernel has sent and nobody acknowledged yet: sequence
+	// numbers from acked to before sent.
+	acked, sent uint32
+
 	originated bool // by Dial
 	asked      bool // originated: the local kernel sent its SYN
 	answered   bool // the local kernel sent its SYN+ACK; originated: its ACK

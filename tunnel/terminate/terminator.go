@@ -42,13 +42,13 @@
 // passes. S must not be an address of this host's: the kernel drops packets
 // from outside that claim to be its own.
 //
-// ICMP is not translated, but for one use: an error about the first packet of
-// a dial fails it. The kernel's own errors toward F end here. "Packet too big"
-// about a packet of step 6, above, or 2, below, is carried to the tunnel's
-// other end like any other packet, and no socket here learns of it: sockets go
-// by the segment size that the peer's SYN or SYN+ACK named. So a path toward D
-// that is narrower than the TUN needs a firewall that lowers that size
-// (nftables: tcp option maxseg size set rt mtu).
+// Of ICMP two things are of use. An error about the first packet of a dial
+// fails it. "Packet too big" about a packet of step 6, above, or 2, below, is
+// made to be about the local socket's own packet, so that the kernel sends
+// smaller ones (see toobig.go): it remembers the size for the fake address, and
+// for some minutes (net.ipv4.route.mtu_expires) other connections that happen
+// to have the same one send packets no larger. All else goes to the tunnel's
+// other end like any packet, and the kernel's own errors toward F end here.
 package terminate
 
 import (
@@ -127,6 +127,7 @@ type Stats struct {
 	Originated        uint64 // opened by Dial
 	Failed            uint64 // let through, but not accepted; or not opened by Dial
 	Resets            uint64 // answers to packets of unknown connections
+	TooBig            uint64 // ICMP errors of that kind that a local socket was told
 
 	DroppedLimit     uint64 // a bound is reached
 	DroppedRepeats   uint64 // SYNs, held already or to be met with silence
@@ -264,9 +265,9 @@ func (t *Terminator) Packet(payload []byte, now time.Time) bool {
 	return true
 }
 
-// otherwise takes what is not TCP, but an ICMP error about a connection that
-// is being dialled. It drops what is to a fake address: the kernel's ICMP
-// errors about packets that Packet wrote, or somebody's pings.
+// otherwise takes what is not TCP, but an ICMP error about a connection of
+// this host's. It drops what is to a fake address: the kernel's ICMP errors
+// about packets that Packet wrote, or somebody's pings.
 func (t *Terminator) otherwise(payload []byte, now time.Time) bool {
 	if len(payload) < wire.VnetLen {
 		return false
@@ -274,9 +275,12 @@ func (t *Terminator) otherwise(payload []byte, now time.Time) bool {
 	var x icmpError
 	if parseICMP(payload, &x) {
 		t.mu.Lock()
-		taken := t.table.unreached(&x, now)
+		v := t.table.reported(payload, &x, now)
 		t.mu.Unlock()
-		if taken {
+		if v == forward {
+			t.inject(payload)
+		}
+		if v != carry {
 			return true
 		}
 	}
