@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"crypto/tls"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -104,13 +105,19 @@ func TestMalformedPacketFromServer(t *testing.T) {
 	})
 }
 
-// Strangers cost bounded memory: beyond maxHandshakes they are turned away.
+// Strangers cost bounded memory: beyond maxHandshakes they are turned away,
+// and one address beyond its share.
 func TestHandshakesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.stop()
-		for range maxHandshakes + 10 {
-			conn, err := w.net.Dial(w.ctx, serverAddr, uplinkA, ForPackets)
+		for i := range maxHandshakes + 10 {
+			from := uplinkA
+			from.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{203, 0, 113, byte(i / handshakesPerAddress)})}
+			if i >= maxHandshakes+5 {
+				from = uplinkA // its first: the place of strangers is full
+			}
+			conn, err := w.net.Dial(w.ctx, serverAddr, from, ForPackets)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,5 +130,17 @@ func TestHandshakesAreBounded(t *testing.T) {
 		// The silent ones are gone after the timeout, and others get in.
 		time.Sleep(handshakeTimeout + time.Second)
 		w.home()
+		before := w.server.Status().Rejected
+		for range handshakesPerAddress + 3 {
+			conn, err := w.net.Dial(w.ctx, serverAddr, uplinkB, ForPackets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+		}
+		synctest.Wait()
+		if n := w.server.Status().Rejected - before; n != 3 {
+			t.Errorf("%d of one address turned away, want 3", n)
+		}
 	})
 }

@@ -16,11 +16,11 @@ import (
 // capture keeps the terminator of a TUN, whose addresses may change. A nil
 // *capture is one that captures nothing.
 type capture struct {
-	make   NewTerminator
-	accept func(HeldConn)
-	wants  func(source, destination netip.AddrPort) bool
-	now    atomic.Pointer[captureRun]
-	next   chan *captureRun
+	terminator NewTerminator
+	accept     func(HeldConn)
+	wants      func(source, destination netip.AddrPort) bool
+	now        atomic.Pointer[captureRun]
+	next       chan *captureRun
 
 	mu        sync.Mutex // guards what follows
 	addresses []netip.Prefix
@@ -28,23 +28,19 @@ type capture struct {
 
 type captureRun struct{ Terminator }
 
-// newCapture makes a capture of all that is not exempt.
-func newCapture(make NewTerminator, exempt []netip.Prefix, accept func(HeldConn)) *capture {
-	if make == nil {
+// newCapture makes a capture of all that is not exempt and has a destination
+// that can take it.
+func newCapture(newTerminator NewTerminator, exempt []netip.Prefix, takes func(destination netip.AddrPort) bool, accept func(HeldConn)) *capture {
+	if newTerminator == nil {
 		return nil
 	}
 	isExempt := func(a netip.Addr) bool {
 		return slices.ContainsFunc(exempt, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	c := newCaptureOf(make, accept)
-	c.wants = func(source, destination netip.AddrPort) bool {
-		return !isExempt(source.Addr()) && !isExempt(destination.Addr())
+	wants := func(source, destination netip.AddrPort) bool {
+		return !isExempt(source.Addr()) && !isExempt(destination.Addr()) && takes(destination)
 	}
-	return c
-}
-
-func newCaptureOf(m NewTerminator, accept func(HeldConn)) *capture {
-	return &capture{make: m, accept: accept, next: make(chan *captureRun, 1)}
+	return &capture{terminator: newTerminator, accept: accept, wants: wants, next: make(chan *captureRun, 1)}
 }
 
 // set begins anew for other addresses. The connections of the old ones are
@@ -58,7 +54,7 @@ func (c *capture) set(addresses []netip.Prefix) error {
 	if slices.Equal(c.addresses, addresses) && c.now.Load() != nil {
 		return nil
 	}
-	t, err := c.make(addresses, c.accept, c.wants)
+	t, err := c.terminator(addresses, c.accept, c.wants)
 	if err != nil {
 		return err
 	}

@@ -132,15 +132,27 @@ func (c *carrier) farewell(cause error) bool {
 	return c.tls.CloseWrite() == nil
 }
 
+// controlLimitBytes bounds what waits for a peer that does not read.
+const controlLimitBytes = 4 << 10
+
+var errDeaf = errors.New("peer asks and does not read the answers")
+
 // control queues a control frame ahead of the packets.
-func (c *carrier) control(frame []byte) {
+func (c *carrier) control(frame []byte) error {
 	c.ctl.Lock()
-	c.ctl.buf = append(c.ctl.buf, frame...)
+	full := len(c.ctl.buf) > controlLimitBytes
+	if !full {
+		c.ctl.buf = append(c.ctl.buf, frame...)
+	}
 	c.ctl.Unlock()
+	if full {
+		return errDeaf
+	}
 	select {
 	case c.ctlReady <- struct{}{}:
 	default:
 	}
+	return nil
 }
 
 // appendControl moves the waiting control frames to the end of b.
@@ -251,7 +263,7 @@ func (c *carrier) ping(typ wire.Type, payload []byte) error {
 	}
 	c.peerMPTCP.Store(p.Flags&wire.FlagMPTCP != 0)
 	if typ == wire.TypePing {
-		c.control(wire.AppendPong(nil, wire.Ping{Flags: flags(c.conn), Stamp: p.Stamp}))
+		return c.control(wire.AppendPong(nil, wire.Ping{Flags: flags(c.conn), Stamp: p.Stamp}))
 	} else if sent := time.Duration(p.Stamp); sent <= time.Since(c.start) {
 		c.rtt.Store(int64(time.Since(c.start) - sent))
 	}
@@ -272,7 +284,9 @@ func (c *carrier) watch(ctx context.Context) error {
 		now := time.Since(c.start)
 		switch k.step(now, time.Duration(c.received.Load()), c.stats.txPackets.Load()) {
 		case keepalivePing:
-			c.control(wire.AppendPing(nil, wire.Ping{Flags: flags(c.conn), Stamp: uint64(now)}))
+			if err := c.control(wire.AppendPing(nil, wire.Ping{Flags: flags(c.conn), Stamp: uint64(now)})); err != nil {
+				return err
+			}
 		case keepaliveDead:
 			return errSilent
 		}

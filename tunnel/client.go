@@ -77,6 +77,8 @@ type Client struct {
 	server   netip.AddrPort
 	lastErr  error
 	usage    usage
+	drop     context.CancelCauseFunc // of current
+	order    []string                // of uplinks by round trip, their names
 	// packetFlows are the subflows of current when last read.
 	packetFlows []Subflow
 }
@@ -88,7 +90,7 @@ func NewClient(cfg ClientConfig) *Client {
 		changed: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
 	c.keeper = newLinkKeeper(c)
-	c.capture = newCapture(cfg.Terminator, cfg.Exempt, c.offer)
+	c.capture = newCapture(cfg.Terminator, cfg.Exempt, func(netip.AddrPort) bool { return c.streams() != nil }, c.offer)
 	return c
 }
 
@@ -257,7 +259,10 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 // serve runs a carrier and keeps its subflows in step with the uplinks.
 func (c *Client) serve(ctx context.Context, car *carrier) error {
 	c.out.clear() // what waited through the outage is too old
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	c.mu.Lock()
+	c.drop = cancel
+	c.mu.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(func() { c.supervise(ctx, car) })
 	err := car.run(ctx, func(payload []byte) error {
@@ -267,13 +272,13 @@ func (c *Client) serve(ctx context.Context, car *carrier) error {
 		c.stats.inbound(c.Device, payload)
 		return nil
 	})
-	cancel()
+	cancel(nil)
 	wg.Wait()
 	if errors.Is(err, wire.ErrMalformed) {
 		c.stats.malformed.Add(1)
 	}
 	c.mu.Lock()
-	c.current, c.packetFlows = nil, c.packetFlows[:0]
+	c.current, c.drop, c.packetFlows = nil, nil, c.packetFlows[:0]
 	c.mu.Unlock()
 	return err
 }

@@ -93,8 +93,11 @@ func (k *linkKeeper) run(ctx context.Context) error {
 			}
 			dials.Go(func() {
 				began := time.Now()
-				err := k.dial(ctx, l, kind)
+				link, err := k.dial(ctx, l, kind)
 				k.done(ctx, kind, began, err)
+				if link != nil {
+					k.settle(ctx, link)
+				}
 			})
 		}
 	}
@@ -142,16 +145,21 @@ func (k *linkKeeper) done(ctx context.Context, kind wire.Kind, began time.Time, 
 		k.failures, k.notUntil, k.complain = 0, time.Time{}, ""
 		return
 	}
+	k.failLocked(began)
+	if ctx.Err() == nil && k.complain != err.Error() {
+		k.complain = err.Error()
+		k.c.Log.Warn("no carrier for streams", "error", err, "hint", crypto.Hint(err))
+	}
+}
+
+// failLocked notes the failure of a dial that began at a time.
+func (k *linkKeeper) failLocked(began time.Time) {
 	if k.failures++; k.failures == 1 {
 		k.down = time.Now()
 	}
 	// A dial that hung was slow enough, and whoever waits for an uplink to
 	// come back wants the next at once.
 	k.notUntil = began.Add(backoff(k.failures, time.Since(k.down), rand.Float64()))
-	if ctx.Err() == nil && k.complain != err.Error() {
-		k.complain = err.Error()
-		k.c.Log.Warn("no carrier for streams", "error", err, "hint", crypto.Hint(err))
-	}
 }
 
 // retry forgets the backoff: something has changed.
@@ -163,39 +171,64 @@ func (k *linkKeeper) retry() {
 }
 
 // dial makes one link and gives it to the lane.
-func (k *linkKeeper) dial(ctx context.Context, l *lane, kind wire.Kind) error {
+func (k *linkKeeper) dial(ctx context.Context, l *lane, kind wire.Kind) (*link, error) {
 	c := k.c
 	s, _, err := c.reach(ctx, ForStreams)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer stop()
 	hello := wire.Hello{Kind: kind, Session: l.session, Features: wire.FeatureStreams, Software: c.Software}
 	car, w, err := s.greet(hello, c.Key)
+	var refused *RefusedError
+	if errors.As(err, &refused) && refused.Code == wire.RefuseSession {
+		c.sessionLost(l)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if w.Session != l.session {
 		s.conn.Close()
-		return errors.New("server answered for another session")
+		return nil, errors.New("server answered for another session")
 	}
 	// A stream that waits may have it before the joins are through.
-	joined := c.join(car.conn, true)
+	_ = c.join(car.conn, true)
 	k.mu.Lock()
 	k.numbers++
 	number := k.numbers
 	k.mu.Unlock()
-	if !l.enter(car, number, kind == wire.KindStreams) {
+	link, ok := l.enter(car, number, kind == wire.KindStreams)
+	if !ok {
 		s.conn.Close()
-		return nil
 	}
-	for began := time.Now(); joined != nil && time.Since(began) < settleFor && ctx.Err() == nil; {
-		time.Sleep(settleEvery)
-		joined = c.join(car.conn, true)
-	}
-	return nil
+	return link, nil
 }
+
+// settle joins the uplinks that could not be joined at once: the peer's kernel
+// accepts joins only after the first data was acknowledged.
+func (k *linkKeeper) settle(ctx context.Context, link *link) {
+	for began := time.Now(); time.Since(began) < settleFor && ctx.Err() == nil; time.Sleep(settleEvery) {
+		if k.c.joinLink(link) == nil {
+			return
+		}
+	}
+}
+
+// lost takes a link that is closed. One that was of no use to anybody counts
+// as a dial that failed: whatever it is, it is not mended by dialling faster.
+func (k *linkKeeper) lost(l *link) {
+	if l.uses.Load() > 0 || time.Since(l.start) > uselessBefore {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failLocked(l.start)
+}
+
+// uselessBefore is the age before which a link that is lost says something
+// about the next.
+const uselessBefore = time.Second
 
 // reach dials the server, over the quickest uplink first: the kernel prefers
 // the first subflow while nothing is queued.
@@ -238,6 +271,7 @@ func (c *Client) tend(ctx context.Context) error {
 		if changed || time.Since(synced) > syncEvery {
 			synced = time.Now()
 			syncs++
+			c.keeper.poke() // whatever was overlooked
 			c.syncLinks(l, changed || syncs%syncIdle == 0)
 		}
 		if !changed {
@@ -266,7 +300,7 @@ func (c *Client) sample(l *lane, scratch []Subflow) []Subflow {
 		c.mu.Lock()
 		want := len(c.uplinks)
 		c.mu.Unlock()
-		scratch = l.sampleLinks(scratch, want, c.joinLink)
+		scratch = l.sampleLinks(scratch, want, func(k *link) { _ = c.joinLink(k) })
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"braid/tunnel/relay"
@@ -42,9 +43,23 @@ func (c *Client) enterSession(id wire.SessionID, streams bool) {
 	c.lane = newLane(laneConfig{
 		log: c.Log, session: id, demand: c.keeper.poke, limits: c.Limits, total: &c.total, connect: c.connect,
 		widen: func(k *link) { k.wg.Go(func() { c.joinLink(k) }) },
+		lost:  c.keeper.lost,
 	})
 	c.keeper.retry()
 }
+
+// sessionLost ends the carrier of packets, if the lane is still that of the
+// session: the server has forgotten it, and says so to carriers of streams.
+// The next Hello begins another.
+func (c *Client) sessionLost(l *lane) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lane == l && c.drop != nil {
+		c.drop(errSessionLost)
+	}
+}
+
+var errSessionLost = errors.New("the server does not know the session any more")
 
 // connect makes the connection of a stream that the server opens. It comes
 // out of the TUN: what the server reaches is what it would reach with packets,

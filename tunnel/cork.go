@@ -74,7 +74,9 @@ func (c *corkConn) poll() { c.polls = c.raw != nil }
 // Read implements net.Conn.
 func (c *corkConn) Read(p []byte) (int, error) {
 	if !c.polls {
-		return c.Conn.Read(p)
+		n, err := c.Conn.Read(p)
+		c.rest.follow(p[:n])
+		return n, err
 	}
 	c.read.p, c.read.n, c.read.err = p, 0, nil
 	err := c.raw.Read(c.read.try)

@@ -19,6 +19,9 @@ const (
 	// handshakesPerSecond bounds CPU: about a millisecond each.
 	handshakesPerSecond = 100
 	handshakesBurst     = 200
+	// handshakesPerAddress is what one address, or one IPv6 network of 64
+	// bits, may have of either: more than a client's pool dials at once.
+	handshakesPerAddress = 16
 	// knownFor is how long an address is trusted to be a client's: a pool of
 	// carriers is dialled at once, and must not wait for strangers.
 	knownFor = 10 * time.Minute
@@ -33,43 +36,58 @@ type gate struct {
 	strangers, clients chan struct{} // one token per handshake under way
 	pace               *rate.Limiter
 
-	mu    sync.Mutex // guards known
+	mu    sync.Mutex // guards what follows
 	known map[netip.Addr]time.Time
+	begun map[netip.Addr]int // handshakes under way
 }
 
 func newGate() *gate {
 	return &gate{
 		strangers: make(chan struct{}, maxHandshakes), clients: make(chan struct{}, maxHandshakes),
 		pace: rate.NewLimiter(handshakesPerSecond, handshakesBurst), known: map[netip.Addr]time.Time{},
+		begun: map[netip.Addr]int{},
 	}
 }
 
+// addrOf is what stands for a peer: its address, or its IPv6 network.
 func addrOf(a net.Addr) netip.Addr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap()
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	addr := t.AddrPort().Addr().Unmap().WithZone("")
+	if addr.Is6() {
+		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	return addr
 }
 
 // enter takes a token for a connection that was accepted just now; pass waits
 // until it may go on, leave gives the token back.
 func (g *gate) enter(remote net.Addr) (p *passage, err error) {
+	from := addrOf(remote)
 	g.mu.Lock()
-	since, ok := g.known[addrOf(remote)]
-	g.mu.Unlock()
-	p = &passage{tokens: g.strangers, pace: g.pace}
-	if ok && time.Since(since) < knownFor {
-		p = &passage{tokens: g.clients}
+	defer g.mu.Unlock()
+	if g.begun[from] >= handshakesPerAddress {
+		return nil, errTooManyHandshakes
+	}
+	p = &passage{gate: g, from: from, tokens: g.strangers, pace: g.pace}
+	if since, ok := g.known[from]; ok && time.Since(since) < knownFor {
+		p.tokens, p.pace = g.clients, nil
 	}
 	select {
 	case p.tokens <- struct{}{}:
+		g.begun[from]++
 		return p, nil
 	default:
 		return nil, errTooManyHandshakes
 	}
 }
 
+// passage is one handshake's.
 type passage struct {
+	gate   *gate
+	from   netip.Addr
 	tokens chan struct{}
 	pace   *rate.Limiter // nil: there is none
 }
@@ -81,7 +99,14 @@ func (p *passage) pass(ctx context.Context) error {
 	return p.pace.Wait(ctx)
 }
 
-func (p *passage) leave() { <-p.tokens }
+func (p *passage) leave() {
+	<-p.tokens
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	if p.gate.begun[p.from]--; p.gate.begun[p.from] == 0 {
+		delete(p.gate.begun, p.from)
+	}
+}
 
 // knows notes that a client was at an address.
 func (g *gate) knows(remote net.Addr) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,8 +40,8 @@ type lane struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	pool   *pool         // links on which this side opens streams
-	accept *rate.Limiter // new streams
+	pool   *pool            // links on which this side opens streams
+	paces  [2]*rate.Limiter // new streams: that the peer opens, that this side opens
 	budget *stream.Budget
 	// complain paces warnings about a peer that breaks the protocol, and about
 	// this host.
@@ -52,6 +53,8 @@ type lane struct {
 	closed  bool
 	links   map[*link]struct{} // all, of either kind
 	streams map[wire.StreamID]*laneStream
+	opened  int                // of streams: by this side
+	making  map[netip.Addr]int // of these, not open yet, by source
 	// ended remembers streams that the peer opened, and when they ended: an
 	// Open that comes late must not connect again.
 	ended map[wire.StreamID]time.Time
@@ -69,7 +72,10 @@ type laneConfig struct {
 	reverse bool
 	session wire.SessionID
 	// widen, a client's, makes a thin link use all uplinks. It must not block.
-	widen  func(*link)
+	widen func(*link)
+	// lost, a client's, is called with a link that was closed. It must not
+	// block.
+	lost   func(*link)
 	limits StreamLimits
 	total  *atomic.Int64 // streams of all lanes of this process
 }
@@ -107,8 +113,11 @@ func newLane(cfg laneConfig) *lane {
 	l := &lane{
 		laneConfig: cfg, links: map[*link]struct{}{}, streams: map[wire.StreamID]*laneStream{},
 		ended:  map[wire.StreamID]time.Time{},
-		accept: rate.NewLimiter(rate.Limit(cfg.limits.NewPerSecond), 2*cfg.limits.NewPerSecond),
+		making: map[netip.Addr]int{},
 		budget: stream.NewBudget(cfg.limits.MemoryBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
+	}
+	for i := range l.paces {
+		l.paces[i] = rate.NewLimiter(rate.Limit(cfg.limits.NewPerSecond), 2*cfg.limits.NewPerSecond)
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	spare := spareLinks
@@ -158,6 +167,12 @@ func (l *lane) all() []*laneStream {
 	return slices.Collect(maps.Values(l.streams))
 }
 
+func (l *lane) streamCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.streams)
+}
+
 func (l *lane) linkCount() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -187,14 +202,14 @@ func (l *lane) spawn(f func()) bool {
 
 // enter makes a link of a new carrier. own says that this side opens streams
 // on it. On false the caller closes the connection.
-func (l *lane) enter(c *carrier, number uint64, own bool) bool {
+func (l *lane) enter(c *carrier, number uint64, own bool) (*link, bool) {
 	k := newLink(c, number, &l.wg, l.left)
 	k.widen = l.widen
 	k.thin.Store(l.widen != nil)
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
-		return false
+		return nil, false
 	}
 	l.links[k] = struct{}{}
 	if !own {
@@ -204,7 +219,7 @@ func (l *lane) enter(c *carrier, number uint64, own bool) bool {
 	if own && !l.pool.add(k) {
 		k.Close()
 	}
-	return true
+	return k, true
 }
 
 // left is link.closed.
@@ -213,26 +228,39 @@ func (l *lane) left(k *link) {
 	delete(l.links, k)
 	l.mu.Unlock()
 	l.pool.remove(k)
+	if l.lost != nil {
+		l.lost(k)
+	}
 }
 
 // laneStream is a stream in the lane's table.
 type laneStream struct {
-	relay  *relay.Relay
-	open   wire.Open
-	out    bool // opened here
-	began  time.Time
-	ctx    context.Context
-	moving atomic.Bool // somebody waits for a link for it
-	meter  streamMeter // of the lane's ticker
+	relay    *relay.Relay
+	open     wire.Open
+	out      bool // opened here
+	began    time.Time
+	ctx      context.Context
+	moving   atomic.Bool // somebody waits for a link for it
+	meter    streamMeter // of the lane's ticker
+	rank     int         // see pool
+	made     bool        // the lane's mutex guards it
+	accepted atomic.Bool // the program has its connection
 }
 
 // pace waits until another stream may begin, but not longer than a program
 // would: then there are too many.
-func (l *lane) pace(ctx context.Context) *relay.OpenError {
-	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+func (l *lane) pace(ctx context.Context, out bool) *relay.OpenError {
+	patient, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
-	if l.accept.Wait(ctx) == nil {
+	pace := l.paces[0]
+	if out {
+		pace = l.paces[1]
+	}
+	if pace.Wait(patient) == nil {
 		return nil
+	}
+	if ctx.Err() != nil {
+		return &relay.OpenError{Result: wire.OpenFailed, Reason: "given up"}
 	}
 	l.count.limited.Add(1)
 	return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d new connections a second", l.limits.NewPerSecond)}
@@ -247,19 +275,47 @@ func (l *lane) admit(s *laneStream) *relay.OpenError {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || len(l.streams) >= l.limits.PerSession {
+	// What strangers open toward a client leaves half to the client itself.
+	crowded := len(l.streams) >= l.limits.PerSession || l.reverse && s.out && l.opened >= max(1, l.limits.PerSession/2)
+	if l.closed || crowded || l.streams[s.open.Stream] != nil {
 		l.total.Add(-1)
 		l.count.limited.Add(1)
 		return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d connections of one client", l.limits.PerSession)}
 	}
 	l.streams[s.open.Stream] = s
+	if s.out {
+		l.opened++
+		s.rank = l.making[s.open.Source.Addr()]
+		l.making[s.open.Source.Addr()]++
+	}
 	return nil
 }
 
-func (l *lane) forget(s *laneStream) {
+// made notes that a stream of this side's is open, or never will be.
+func (l *lane) made(s *laneStream) {
 	l.mu.Lock()
-	delete(l.streams, s.open.Stream)
-	if !s.out && s.relay.Stats().Open {
+	defer l.mu.Unlock()
+	if s.made {
+		return
+	}
+	s.made = true
+	from := s.open.Source.Addr()
+	if l.making[from]--; l.making[from] == 0 {
+		delete(l.making, from)
+	}
+}
+
+func (l *lane) forget(s *laneStream) {
+	if s.out {
+		l.made(s)
+	}
+	l.mu.Lock()
+	if l.streams[s.open.Stream] == s {
+		delete(l.streams, s.open.Stream)
+	}
+	if s.out {
+		l.opened--
+	} else if s.relay.Stats().Open {
 		l.ended[s.open.Stream] = time.Now()
 	}
 	l.mu.Unlock()
@@ -274,7 +330,7 @@ func (l *lane) relayConfig(s *laneStream, released func(*link)) relay.Config {
 			l.log.Debug("stream without carrier", "stream", s.open.Stream, "to", s.open.Destination, "cause", cause)
 			l.blame(cause)
 			if s.out {
-				l.move(s)
+				l.move(s, rankLost)
 			}
 		},
 		Released: func(k relay.Link) { released(k.(*link)) },
@@ -292,6 +348,9 @@ func (l *lane) countEnd(s *laneStream, err error) {
 			l.count.denied.Add(1)
 		}
 	case errors.As(err, &r) && (r.Code == wire.ResetConnection || r.Code == wire.ResetShutdown):
+	case errors.Is(err, errNoCarrier):
+		l.count.failed.Add(1)
+		l.log.Debug("stream failed", "from", s.open.Source, "to", s.open.Destination, "error", err)
 	default:
 		l.count.failed.Add(1)
 		l.log.Info("stream failed", "from", s.open.Source, "to", s.open.Destination, "error", err)

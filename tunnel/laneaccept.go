@@ -97,7 +97,7 @@ func (l *lane) accepted(k *link, o wire.Open) bool {
 		if refusal != nil {
 			return nil, refusal
 		}
-		if e := l.pace(ctx); e != nil {
+		if e := l.pace(ctx, false); e != nil {
 			return nil, e
 		}
 		c, err := l.connect(ctx, o)

@@ -30,7 +30,9 @@ func (l *lane) open(h HeldConn) {
 		c, err := h.Accept(ctx)
 		if err == nil {
 			l.count.opened.Add(1)
+			s.accepted.Store(true)
 		}
+		l.made(s)
 		return c, err
 	})
 	if e := l.admit(s); e != nil {
@@ -39,10 +41,6 @@ func (l *lane) open(h HeldConn) {
 		return
 	}
 	defer l.forget(s)
-	if e := l.pace(ctx); e != nil {
-		h.Fail(wire.OpenRefused)
-		return
-	}
 	watched := l.spawn(func() {
 		// The program may give up while its SYN is held.
 		select {
@@ -60,8 +58,12 @@ func (l *lane) open(h HeldConn) {
 		h.Fail(wire.OpenRefused)
 		return
 	}
+	if e := l.pace(ctx, true); e != nil {
+		l.finish(s, h, e)
+		return
+	}
 	leaseCtx, done := context.WithTimeout(ctx, leaseTimeout)
-	k, err := l.pool.lease(leaseCtx, false)
+	k, err := l.pool.lease(leaseCtx, s.rank)
 	done()
 	if err == nil {
 		err = s.relay.Run(ctx, k)
@@ -75,6 +77,7 @@ func (l *lane) finish(s *laneStream, h HeldConn, err error) {
 	switch {
 	case err == nil:
 		return
+	case s.accepted.Load(): // it has its answer
 	case errors.As(err, &e):
 		l.log.Debug("connection not made", "from", s.open.Source, "to", s.open.Destination, "reason", e.Reason)
 		h.Fail(e.Result)
@@ -98,12 +101,12 @@ func (l *lane) giveBack(k *link) {
 }
 
 // move looks for another link for a stream that was opened here.
-func (l *lane) move(s *laneStream) {
+func (l *lane) move(s *laneStream, rank int) {
 	if !s.moving.CompareAndSwap(false, true) {
 		return
 	}
 	l.spawn(func() {
-		k, err := l.pool.lease(s.ctx, true)
+		k, err := l.pool.lease(s.ctx, rank)
 		s.moving.Store(false)
 		if err == nil && !s.relay.Attach(k) {
 			l.giveBack(k)

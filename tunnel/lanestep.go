@@ -15,11 +15,11 @@ func (l *lane) step() {
 		case linkSuspect:
 			if s.out {
 				l.doubtIdle()
-				l.move(s)
+				l.move(s, rankLost)
 			}
 		case linkFine:
 			if s.out && k.old() {
-				l.move(s)
+				l.move(s, 0)
 			}
 		}
 		s.meter.sample(s.relay.Stats(), k, time.Now())

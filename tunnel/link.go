@@ -29,12 +29,12 @@ type link struct {
 	closed func(*link)     // called once; must not block
 	wg     *sync.WaitGroup // of the lane: whoever writes a Pong
 	once   sync.Once
+	dead   atomic.Bool // closed, or about to be
 
-	heard     atomic.Int64  // when bytes last came, since start
-	uses      atomic.Uint64 // frames of streams, written and read
-	bytes     atomic.Uint64 // of frames, both ways
-	rtt       atomic.Int64  // of the last ping
-	peerMPTCP atomic.Bool
+	heard atomic.Int64  // when bytes last came, since start
+	uses  atomic.Uint64 // frames of streams, written and read
+	bytes atomic.Uint64 // of frames, both ways
+	rtt   atomic.Int64  // of the last ping
 
 	write struct {
 		sync.Mutex // serialises records
@@ -57,6 +57,8 @@ type link struct {
 	raised  bool // the receive buffer
 	sampled linkSample
 	synced  uint64 // uses when its subflows were last looked at
+
+	joining sync.Mutex // one change of the subflows at a time
 }
 
 // newLink makes a link of a connection after Hello and Welcome. closed is
@@ -65,15 +67,12 @@ func newLink(c *carrier, number uint64, wg *sync.WaitGroup, closed func(*link)) 
 	l := &link{
 		number: number, conn: c.conn, cork: c.cork, tls: c.tls, in: c.in, start: c.start, closed: closed, wg: wg,
 	}
-	l.peerMPTCP.Store(c.peerMPTCP.Load())
 	if l.cork.poll(); l.cork.polls {
 		l.in.await = l.cork.await
 	}
 	l.heard.Store(int64(time.Since(l.start)))
 	return l
 }
-
-func (l *link) mptcp() bool { return l.conn.MPTCP() && l.peerMPTCP.Load() }
 
 // WriteFrames implements relay.Link.
 func (l *link) WriteFrames(parts ...[]byte) error {
@@ -108,8 +107,15 @@ func (l *link) send(parts ...[]byte) error {
 func (l *link) say(frame []byte) {
 	l.ctl.Lock()
 	defer l.ctl.Unlock()
+	if l.ctl.closed {
+		return
+	}
+	if len(l.ctl.buf) > controlLimitBytes {
+		l.wg.Go(func() { l.Close() }) // it asks and never reads the answers
+		return
+	}
 	l.ctl.buf = append(l.ctl.buf, frame...)
-	if l.ctl.writing || l.ctl.closed {
+	if l.ctl.writing {
 		return
 	}
 	l.ctl.writing = true
@@ -149,7 +155,7 @@ func (l *link) drain() error {
 	if !l.cork.polls {
 		return nil
 	}
-	for {
+	for range drainFrames {
 		typ, p, err := l.in.tryNext()
 		if err == errWouldBlock {
 			return nil
@@ -165,7 +171,11 @@ func (l *link) drain() error {
 			return fmt.Errorf("%w frame order: %v without a stream", wire.ErrMalformed, typ)
 		}
 	}
+	return errors.New("peer talks too much on an idle carrier")
 }
+
+// drainFrames is more than a peer has to say on an idle link in a tick.
+const drainFrames = 32
 
 func readError(err error) error {
 	if err == io.EOF {
@@ -185,7 +195,6 @@ func (l *link) control(typ wire.Type, p []byte) (mine bool, err error) {
 		if err != nil {
 			return true, err
 		}
-		l.peerMPTCP.Store(ping.Flags&wire.FlagMPTCP != 0)
 		if typ == wire.TypePing {
 			l.say(wire.AppendPong(nil, wire.Ping{Flags: flags(l.conn), Stamp: ping.Stamp}))
 		} else if sent := time.Duration(ping.Stamp); sent <= now {
@@ -231,6 +240,7 @@ func (l *link) Close() error {
 		l.ctl.Lock()
 		l.ctl.closed = true
 		l.ctl.Unlock()
+		l.dead.Store(true)
 		err = l.conn.Close()
 		l.closed(l)
 	})

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -37,17 +38,27 @@ type pool struct {
 	closed  bool
 	idle    []*link // the one used last is last: its window is the warmest
 	leased  map[*link]struct{}
-	urgent  []chan *link // streams that had a link, and lost it
-	waiting []chan *link // new streams
-	recent  int          // how many were leased at once lately
+	waiting []waiter // the smallest rank first
+	recent  int      // how many were leased at once lately
 }
+
+// waiter is a stream that waits for a link.
+type waiter struct {
+	link chan *link // of one
+	rank int
+}
+
+// rankLost is that of streams that had a link and lost it. A new stream has
+// how many its program's host has in the making already: a scan, or a program
+// whose peers are all gone, does not hold up its neighbours.
+const rankLost = -1
 
 func newPool(spare int, changed func()) *pool {
 	return &pool{spare: spare, changed: changed, leased: map[*link]struct{}{}}
 }
 
 // add takes a link that is new, or clean again. It reports false when the
-// pool is closed; the link is then the caller's to close.
+// pool or the link is closed; the link is then the caller's to close.
 func (p *pool) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,46 +66,47 @@ func (p *pool) add(l *link) bool {
 		return false
 	}
 	delete(p.leased, l)
-	for _, queue := range []*[]chan *link{&p.urgent, &p.waiting} {
-		if len(*queue) > 0 {
-			(*queue)[0] <- l // of one, and nobody else sends
-			*queue = (*queue)[1:]
-			p.leased[l] = struct{}{}
-			p.recent = max(p.recent, len(p.leased))
-			return true
-		}
+	if l.dead.Load() { // who closes it removes it, and may have done so
+		return false
+	}
+	if len(p.waiting) > 0 {
+		p.waiting[0].link <- l // nobody else sends
+		p.waiting = p.waiting[1:]
+		p.leased[l] = struct{}{}
+		p.recent = max(p.recent, len(p.leased))
+		return true
 	}
 	p.idle = append(p.idle, l)
 	return true
 }
 
 // lease returns a link of the caller's own, which add or remove must follow.
-// It waits until ctx ends. urgent goes before others.
-func (p *pool) lease(ctx context.Context, urgent bool) (*link, error) {
+// It waits until ctx ends, behind those of the same or a smaller rank.
+func (p *pool) lease(ctx context.Context, rank int) (*link, error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		return nil, errNoCarrier
 	}
-	if n := len(p.idle); n > 0 {
+	for n := len(p.idle); n > 0; n = len(p.idle) {
 		l := p.idle[n-1]
 		p.idle = p.idle[:n-1]
+		if l.dead.Load() {
+			continue
+		}
 		p.leased[l] = struct{}{}
 		p.recent = max(p.recent, len(p.leased))
 		p.mu.Unlock()
 		p.changed()
 		return l, nil
 	}
-	queue := &p.waiting
-	if urgent {
-		queue = &p.urgent
-	}
-	c := make(chan *link, 1)
-	*queue = append(*queue, c)
+	w := waiter{make(chan *link, 1), rank}
+	at, _ := slices.BinarySearchFunc(p.waiting, rank+1, func(w waiter, rank int) int { return cmp.Compare(w.rank, rank) })
+	p.waiting = slices.Insert(p.waiting, at, w)
 	p.mu.Unlock()
 	p.changed()
 	select {
-	case l := <-c:
+	case l := <-w.link:
 		if l == nil {
 			return nil, errNoCarrier
 		}
@@ -102,16 +114,12 @@ func (p *pool) lease(ctx context.Context, urgent bool) (*link, error) {
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
-	if i := slices.Index(*queue, c); i >= 0 {
-		*queue = slices.Delete(*queue, i, i+1)
-	}
+	p.waiting = slices.DeleteFunc(p.waiting, func(o waiter) bool { return o == w })
 	p.mu.Unlock()
 	select {
-	case l := <-c: // it came all the same
-		if l != nil {
-			if !p.add(l) {
-				l.Close()
-			}
+	case l := <-w.link: // it came all the same
+		if l != nil && !p.add(l) {
+			l.Close()
 		}
 	default:
 	}
@@ -165,7 +173,7 @@ func (p *pool) counts() poolCounts {
 		target = max(target, min(spareAhead, p.spare))
 	}
 	target = min(max(target, 0), spareMost)
-	return poolCounts{idle: len(p.idle), leased: len(p.leased), waiting: len(p.urgent) + len(p.waiting), target: target}
+	return poolCounts{idle: len(p.idle), leased: len(p.leased), waiting: len(p.waiting), target: target}
 }
 
 // surplus is how many idle links may go, when that lasts. One more than
@@ -180,6 +188,7 @@ func (p *pool) cool() {
 	p.mu.Lock()
 	p.recent = max(len(p.leased), p.recent*3/4)
 	p.mu.Unlock()
+	p.changed()
 }
 
 // close ends all waiting, and returns the idle links for the caller to close.
@@ -187,10 +196,10 @@ func (p *pool) close() []*link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	for _, c := range slices.Concat(p.urgent, p.waiting) {
-		c <- nil
+	for _, w := range p.waiting {
+		w.link <- nil
 	}
-	p.urgent, p.waiting = nil, nil
+	p.waiting = nil
 	idle := p.idle
 	p.idle = nil
 	return idle

@@ -85,12 +85,10 @@ func NewServer(cfg ServerConfig) *Server {
 		complain:     rate.NewLimiter(complaintsPerSecond, 10),
 	}
 	if cfg.Terminator != nil {
-		s.capture = newCapture(cfg.Terminator, cfg.Exempt, s.offer)
-		exempt := s.capture.wants
-		s.capture.wants = func(source, destination netip.AddrPort) bool {
-			ses, ok := s.byIP.Lookup(destination.Addr())
-			return ok && ses.takesStreams() && exempt(source, destination)
-		}
+		s.capture = newCapture(cfg.Terminator, cfg.Exempt, func(to netip.AddrPort) bool {
+			ses, ok := s.byIP.Lookup(to.Addr())
+			return ok && ses.takesStreams()
+		}, s.offer)
 	}
 	for _, p := range cfg.Peers {
 		ses := newSession(p)
@@ -116,6 +114,15 @@ func NewServer(cfg ServerConfig) *Server {
 // Run serves until ctx ends, which gives nil, or the device or a listener
 // fails. It closes them and returns after all its goroutines have ended.
 func (s *Server) Run(ctx context.Context) error {
+	if s.capture != nil {
+		if err := s.capture.set(s.Addresses); err != nil {
+			for _, l := range s.Listeners {
+				l.Close()
+			}
+			s.Device.Close()
+			return fmt.Errorf("capture connections toward clients: %w", err)
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		<-ctx.Done()
@@ -132,15 +139,12 @@ func (s *Server) Run(ctx context.Context) error {
 		return s.Device.Close()
 	})
 	if s.capture != nil {
-		if err := s.capture.set(s.Addresses); err != nil {
-			serving()
-			s.Device.Close()
-			return fmt.Errorf("capture connections toward clients: %w", err)
-		}
 		g.Go(func() error { return s.capture.run(ctx) })
 	}
 	g.Go(func() error { return s.readDevice(ctx) })
-	g.Go(func() error { s.tend(ctx); return nil })
+	for _, ses := range s.order {
+		g.Go(func() error { ses.tend(ctx); return nil })
+	}
 	g.Go(func() error {
 		defer serving()
 		var conns errgroup.Group
@@ -209,15 +213,20 @@ func (s *Server) serve(ctx context.Context, conn Conn, p *passage) {
 		return
 	}
 	s.gate.knows(conn.RemoteAddr())
+	defer s.gate.knows(conn.RemoteAddr())
 	if a.hello.Kind != wire.KindPackets {
-		if !a.lane.enter(a.car, s.numbers.Add(1), a.hello.Kind == wire.KindReverse) {
+		if _, ok := a.lane.enter(a.car, s.numbers.Add(1), a.hello.Kind == wire.KindReverse); !ok {
 			conn.Close()
 		}
 		return
 	}
 	ses, car := a.ses, a.car
 	log := s.Log.With("client", ses.peer.Name)
-	runCtx := ses.attach(ctx, car)
+	runCtx, err := ses.attach(ctx, car, a.session)
+	if err != nil {
+		conn.Close()
+		return
+	}
 	log.Info("client connected", "remote", conn.RemoteAddr(), "resumed", a.resumed,
 		"mptcp", car.mptcp(), "software", a.hello.Software)
 	ses.demand()
@@ -246,6 +255,7 @@ type arrival struct {
 	ses     *session
 	lane    *lane // of a carrier of streams
 	car     *carrier
+	session wire.SessionID
 	hello   wire.Hello
 	resumed bool
 }
@@ -299,6 +309,7 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	if a.resumed {
 		w.Flags |= wire.FlagResumed
 	}
+	a.session = w.Session
 	a.car, err = sec.welcome(in, hello, w)
 	return err
 }
@@ -371,28 +382,6 @@ func (s *Server) dispatch(b *batch) {
 		}
 	}
 	flush(off)
-}
-
-// tend looks after all clients' links and counters until ctx ends.
-func (s *Server) tend(ctx context.Context) {
-	t := time.NewTicker(livenessTick)
-	defer t.Stop()
-	var scratch []Subflow
-	for tick := 0; ; tick++ {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-		for _, ses := range s.order {
-			if l := ses.streams(); l != nil {
-				l.step()
-			}
-			if tick%2 == 0 {
-				scratch = ses.sample(scratch[:0])
-			}
-		}
-	}
 }
 
 // offer takes a connection toward a client that the terminator holds.

@@ -42,6 +42,7 @@ type session struct {
 	mu      sync.Mutex // guards what follows
 	lane    *lane      // of session id; nil before the first
 	takes   bool       // the client takes streams
+	arrived uint64     // carriers that attach was called for
 	wanted  int        // reverse links, as the client was last told
 	ending  bool       // no lane is made any more
 	id      wire.SessionID
@@ -57,22 +58,39 @@ func newSession(p Peer) *session {
 }
 
 // attach makes car the session's carrier, after the one before has ended. It
-// returns the context to run it with. detach must follow.
-func (s *session) attach(ctx context.Context, car *carrier) context.Context {
+// returns the context to run it with; detach must follow then. id is that of
+// its Welcome.
+func (s *session) attach(ctx context.Context, car *carrier, id wire.SessionID) (context.Context, error) {
 	ctx, end := context.WithCancelCause(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.arrived++
+	mine := s.arrived
 	for s.current != nil {
 		old := s.ended
 		s.end(errReplaced)
 		s.mu.Unlock()
-		<-old
+		select {
+		case <-old:
+		case <-ctx.Done():
+		}
 		s.mu.Lock()
+		if ctx.Err() != nil || mine != s.arrived {
+			break
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		end(nil)
+		return nil, ctx.Err()
+	case mine != s.arrived, id != s.id: // the newest wins
+		end(errReplaced)
+		return nil, errReplaced
 	}
 	s.current, s.end, s.ended = car, end, make(chan struct{})
 	s.out.clear() // what waited through the outage is too old
 	car.out, car.stats = s.out, &s.stats
-	return ctx
+	return ctx, nil
 }
 
 func (s *session) detach() {
@@ -94,6 +112,11 @@ func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 	}
 	rand.Read(s.id[:]) // never fails (crypto/rand)
 	s.since = time.Now()
+	if s.current != nil {
+		// Its client would go on with an id that is none any more, should
+		// this Hello's carrier come to nothing.
+		s.end(errReplaced)
+	}
 	if s.lane != nil {
 		s.old.Go(s.lane.close)
 		s.lane = nil
@@ -113,8 +136,9 @@ func (s *session) laneFor(h wire.Hello, most int) (l *lane, code wire.RefuseCode
 	switch {
 	case l == nil || !known:
 		return nil, wire.RefuseSession, "this session is not known here"
-	case l.linkCount() >= 2*(most+spareMost):
-		return nil, wire.RefuseBusy, "too many carriers"
+	case l.linkCount() >= min(most, l.streamCount())+4*spareMost:
+		// More idle ones than any client needs: each costs memory.
+		return nil, wire.RefuseBusy, "too many carriers for its streams"
 	}
 	return l, 0, ""
 }
@@ -139,10 +163,10 @@ func (s *session) demand() {
 	if l == nil {
 		return
 	}
-	n := l.pool.counts()
-	want := min(n.leased+n.waiting+n.target, 1<<16-1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	n := l.pool.counts() // here, so that the latest is said last
+	want := min(n.leased+n.waiting+n.target, 1<<16-1)
 	if s.current != nil && s.takes && want != s.wanted {
 		s.wanted = want
 		s.current.control(wire.Want{Carriers: uint16(want)}.Append(nil))
@@ -220,4 +244,25 @@ func (s *session) status() PeerStatus {
 		st.Remote = s.current.conn.RemoteAddr().String()
 	}
 	return st
+}
+
+// tend looks after the session's links and counters until ctx ends. Each
+// session has a goroutine for it: a client can hold up its own alone.
+func (s *session) tend(ctx context.Context) {
+	t := time.NewTicker(livenessTick)
+	defer t.Stop()
+	var scratch []Subflow
+	for tick := 0; ; tick++ {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		if l := s.streams(); l != nil {
+			l.step()
+		}
+		if tick%2 == 0 {
+			scratch = s.sample(scratch[:0])
+		}
+	}
 }

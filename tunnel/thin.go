@@ -66,11 +66,16 @@ func (c *Client) thinOut(l *lane) {
 	}
 }
 
-// joinLink brings a link's subflows in step with the uplinks.
-func (c *Client) joinLink(k *link) {
-	if err := c.join(k.conn, k.thin.Load()); err != nil {
+// joinLink brings a link's subflows in step with the uplinks. The error says
+// what is missing still.
+func (c *Client) joinLink(k *link) error {
+	k.joining.Lock()
+	defer k.joining.Unlock()
+	err := c.join(k.conn, k.thin.Load())
+	if err != nil {
 		c.Log.Debug("subflow missing", "carrier", k.number, "error", err)
 	}
+	return err
 }
 
 // join brings a connection's subflows in step with the uplinks.
@@ -85,18 +90,30 @@ func (c *Client) join(conn Conn, thin bool) error {
 // rttStep is what round trips must differ by to change the order of uplinks.
 const rttStep = 5 * time.Millisecond
 
-// preferred returns the uplinks, the quickest first.
+// preferred returns the uplinks, the quickest first, those without a subflow
+// last. The order changes only for a full step, so that flags do not flip.
 func (c *Client) preferred() []Uplink {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	rtt := func(u Uplink) time.Duration {
+		if known := c.usage.uplinks[u.Name]; known != nil && known.Subflows > 0 && known.RTT > 0 {
+			return known.RTT
+		}
+		return math.MaxInt64
+	}
+	place := func(u Uplink) int { return slices.Index(c.order, u.Name) }
 	uplinks := slices.Clone(c.uplinks)
-	steps := map[string]time.Duration{} // of round trips; not known: last, in their order
-	for _, u := range uplinks {
-		steps[u.Name] = math.MaxInt64
-		if known := c.usage.uplinks[u.Name]; known != nil && known.RTT > 0 {
-			steps[u.Name] = known.RTT / rttStep
+	slices.SortStableFunc(uplinks, func(a, b Uplink) int { return cmp.Compare(place(a), place(b)) })
+	for range uplinks { // few: what is quicker by a step moves up
+		for i := 1; i < len(uplinks); i++ {
+			if a, b := rtt(uplinks[i-1]), rtt(uplinks[i]); b < a && a-b >= rttStep {
+				uplinks[i-1], uplinks[i] = uplinks[i], uplinks[i-1]
+			}
 		}
 	}
-	slices.SortStableFunc(uplinks, func(a, b Uplink) int { return cmp.Compare(steps[a.Name], steps[b.Name]) })
+	c.order = c.order[:0]
+	for _, u := range uplinks {
+		c.order = append(c.order, u.Name)
+	}
 	return uplinks
 }

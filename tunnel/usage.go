@@ -26,8 +26,17 @@ type UplinkUsage struct {
 type usage struct {
 	last    map[subflowKey]Subflow
 	uplinks map[string]*UplinkUsage
+	seen    map[string]time.Time // when an uplink last had a subflow
 	at      time.Time
 }
+
+const (
+	// usageKept is how long an uplink without subflows is remembered, when
+	// there are more than usageMost: a server knows them by their addresses,
+	// which change.
+	usageKept = time.Hour
+	usageMost = 16
+)
 
 // uplinkName names the uplink, or the peer's address where that is not known.
 func (s *Subflow) uplinkName() string {
@@ -42,7 +51,7 @@ type subflowKey struct{ local, remote netip.AddrPort }
 // sample takes all subflows of all carriers as they are now.
 func (u *usage) sample(now time.Time, subflows []Subflow) {
 	if u.uplinks == nil {
-		u.uplinks = map[string]*UplinkUsage{}
+		u.uplinks, u.seen = map[string]*UplinkUsage{}, map[string]time.Time{}
 	}
 	type delta struct{ rx, tx, segments, retransmitted uint64 }
 	deltas := map[string]delta{}
@@ -59,6 +68,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 			u.uplinks[name] = up
 		}
 		up.Subflows++
+		u.seen[name] = now
 		if s.RTT > 0 && (rtt[name] == 0 || s.RTT < rtt[name]) {
 			rtt[name] = s.RTT
 		}
@@ -96,6 +106,12 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		}
 	}
 	u.last, u.at = seen, now
+	for name, at := range u.seen {
+		if len(u.seen) > usageMost && now.Sub(at) > usageKept {
+			delete(u.uplinks, name)
+			delete(u.seen, name)
+		}
+	}
 }
 
 // snapshot returns the uplinks sorted by name.

@@ -31,9 +31,11 @@ func (r *Relay) giveLocked(p []byte) []byte {
 	if r.sink == nil || r.in.Waiting() {
 		return p
 	}
-	// With nothing waiting nobody else writes.
+	// With nothing waiting nobody else writes. The socket may be closed
+	// meanwhile, and then takes nothing.
+	k := r.sink
 	r.mu.Unlock()
-	n := r.sink.write(p)
+	n := k.write(p)
 	r.mu.Lock()
 	if r.reset != nil {
 		return nil
