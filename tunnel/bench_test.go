@@ -1,14 +1,12 @@
 package tunnel
 
 import (
-	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
 
-	"braid/crypto"
 	"braid/tunnel/wire"
 )
 
@@ -66,29 +64,8 @@ var loads = []struct {
 // memory.
 func tlsPair(tb testing.TB) (client, server *secured) {
 	tb.Helper()
-	ck, sk := crypto.GenerateKey(), crypto.GenerateKey()
-	st, err := crypto.ServerTLS(sk, func(crypto.PublicKey) error { return nil })
-	if err != nil {
-		tb.Fatal(err)
-	}
-	ct, err := crypto.ClientTLS(ck, sk.Public())
-	if err != nil {
-		tb.Fatal(err)
-	}
 	a, b := bufferedPipe()
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		server, err = secure(tb.Context(), &fakeConn{Conn: b}, func(c *corkConn) *tls.Conn { return tls.Server(c, st) }, crypto.RoleServer, sk.Public())
-		done <- err
-	}()
-	if client, err = secure(tb.Context(), &fakeConn{Conn: a}, func(c *corkConn) *tls.Conn { return tls.Client(c, ct) }, crypto.RoleClient, ck.Public()); err != nil {
-		tb.Fatal(err)
-	}
-	if err := <-done; err != nil {
-		tb.Fatal(err)
-	}
-	return client, server
+	return securePair(tb, &fakeConn{Conn: a}, &fakeConn{Conn: b})
 }
 
 // discardConn swallows what is written.

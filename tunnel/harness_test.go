@@ -91,6 +91,7 @@ type fakeConn struct {
 	mu      sync.Mutex // guards what follows
 	uplinks []Uplink
 	missing error // what SetUplinks returns
+	notYet  int   // times that SetUplinks fails before
 }
 
 func (c *fakeConn) MPTCP() bool { return c.mptcp }
@@ -100,6 +101,10 @@ func (c *fakeConn) RemoteAddr() net.Addr { return c.remote }
 func (c *fakeConn) SetUplinks(list []Uplink) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.notYet > 0 {
+		c.notYet--
+		return errors.New("join refused")
+	}
 	c.uplinks = list
 	return c.missing
 }
@@ -127,9 +132,10 @@ type fakeNetwork struct {
 	closed chan struct{}
 	once   sync.Once
 
-	mu    sync.Mutex // guards what follows
-	down  bool
-	conns []net.Conn // the clients' ends, all so far
+	mu     sync.Mutex // guards what follows
+	down   bool
+	notYet int        // of fakeConn, for the clients' ends
+	conns  []net.Conn // the clients' ends, all so far
 }
 
 func newFakeNetwork() *fakeNetwork {
@@ -154,9 +160,9 @@ func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplin
 		return nil, ctx.Err()
 	}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.conns = append(n.conns, near)
-	n.mu.Unlock()
-	return &fakeConn{Conn: near, remote: net.TCPAddrFromAddrPort(server), mptcp: true}, nil
+	return &fakeConn{Conn: near, remote: net.TCPAddrFromAddrPort(server), mptcp: true, notYet: n.notYet}, nil
 }
 
 // cut breaks every connection.
@@ -342,13 +348,17 @@ func (w *world) home() *testClient {
 // await polls on the bubble's clock.
 func (w *world) await(what string, ok func() bool) {
 	w.t.Helper()
-	for range 60_000 {
+	w.within(10*time.Minute, what, ok)
+}
+
+func (w *world) within(limit time.Duration, what string, ok func() bool) {
+	w.t.Helper()
+	for began := time.Now(); time.Since(began) < limit; time.Sleep(10 * time.Millisecond) {
 		if ok() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	w.t.Fatalf("never: %s\n%s", what, w.log.String())
+	w.t.Fatalf("not within %v: %s\n%s", limit, what, w.log.String())
 }
 
 // stop ends everything and waits for it.

@@ -23,6 +23,7 @@ const pipeBytes = 1 << 20
 type byteStream struct {
 	mu        sync.Mutex // guards the rest
 	buf       []byte
+	most      int // of buf, bytes
 	closed    bool
 	hole      bool          // swallow what is written
 	change    chan struct{} // closed and replaced at every change
@@ -30,7 +31,7 @@ type byteStream struct {
 	writtenBy time.Time
 }
 
-func newStream() *byteStream { return &byteStream{change: make(chan struct{})} }
+func newStream() *byteStream { return &byteStream{most: pipeBytes, change: make(chan struct{})} }
 
 func (s *byteStream) notifyLocked() {
 	close(s.change)
@@ -91,7 +92,7 @@ func (p *pipeEnd) Write(b []byte) (int, error) {
 		if s.hole {
 			return len(b), nil
 		}
-		n := min(len(b)-done, pipeBytes-len(s.buf))
+		n := min(len(b)-done, max(0, s.most-len(s.buf)))
 		s.buf = append(s.buf, b[done:done+n]...)
 		if done += n; n > 0 {
 			s.notifyLocked()
@@ -155,4 +156,11 @@ func (p *pipeEnd) blackHole() {
 		s.hole = true
 		s.mu.Unlock()
 	}
+}
+
+// narrow bounds what waits for this end to read it, bytes.
+func (p *pipeEnd) narrow(bytes int) {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	p.in.most = bytes
 }

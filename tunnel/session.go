@@ -64,6 +64,10 @@ func (s *session) attach(ctx context.Context, car *carrier, id wire.SessionID) (
 	ctx, end := context.WithCancelCause(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if id != s.id { // another Hello has come since: that one is not to be disturbed
+		end(errReplaced)
+		return nil, errReplaced
+	}
 	s.arrived++
 	mine := s.arrived
 	for s.current != nil {

@@ -194,10 +194,9 @@ func streamsTest(t *testing.T, f *fakeStreams, test func(w *world, c *testClient
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldOf(t, f)
-		c := w.home()
-		test(w, c)
-		w.stop()
-		f.running.Wait()
+		defer f.running.Wait()
+		defer w.stop()
+		test(w, w.home())
 	})
 }
 
@@ -442,4 +441,10 @@ func TestStreamGivenUp(t *testing.T) {
 		w.await("streams end", func() bool { return c.Status().Streams.ListTotal == 0 })
 		w.await("its carrier is back", func() bool { return c.Status().Streams.Idle == spareLinks })
 	})
+}
+
+// swallow is a destination that only reads.
+func swallow(c relay.Socket) {
+	io.Copy(io.Discard, c)
+	c.Close()
 }

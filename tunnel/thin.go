@@ -101,14 +101,23 @@ func (c *Client) preferred() []Uplink {
 		}
 		return math.MaxInt64
 	}
-	place := func(u Uplink) int { return slices.Index(c.order, u.Name) }
+	place := func(u Uplink) int {
+		if i := slices.Index(c.order, u.Name); i >= 0 {
+			return i
+		}
+		return len(c.order) // new: behind the others
+	}
 	uplinks := slices.Clone(c.uplinks)
 	slices.SortStableFunc(uplinks, func(a, b Uplink) int { return cmp.Compare(place(a), place(b)) })
-	for range uplinks { // few: what is quicker by a step moves up
-		for i := 1; i < len(uplinks); i++ {
-			if a, b := rtt(uplinks[i-1]), rtt(uplinks[i]); b < a && a-b >= rttStep {
-				uplinks[i-1], uplinks[i] = uplinks[i], uplinks[i-1]
+	for i := range uplinks {
+		best := i
+		for j := i + 1; j < len(uplinks); j++ {
+			if rtt(uplinks[j]) < rtt(uplinks[best]) {
+				best = j
 			}
+		}
+		if u := uplinks[best]; rtt(uplinks[i])-rtt(u) >= rttStep {
+			uplinks = slices.Insert(slices.Delete(uplinks, best, best+1), i, u)
 		}
 	}
 	c.order = c.order[:0]

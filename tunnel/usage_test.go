@@ -75,3 +75,52 @@ func TestUsageTimeStandsStill(t *testing.T) {
 		t.Errorf("usage %+v", l)
 	}
 }
+
+// A server knows uplinks by addresses, which change: those of long ago are
+// forgotten when there are many, and never one that is in use.
+func TestUsageForgets(t *testing.T) {
+	subflow := func(i int) Subflow {
+		return Subflow{Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 7), RxBytes: 10}
+	}
+	var all []Subflow
+	for i := range usageMost + 10 {
+		all = append(all, subflow(i))
+	}
+	kept := all[3]
+	now := time.Unix(1000, 0)
+	var u usage
+	u.sample(now, all)
+	now = now.Add(2 * usageKept)
+	u.sample(now, all)
+	if n := len(u.snapshot()); n != len(all) {
+		t.Fatalf("%d of %d uplinks with subflows are known", n, len(all))
+	}
+	now = now.Add(usageKept)
+	u.sample(now, []Subflow{kept})
+	if n := len(u.snapshot()); n != len(all) {
+		t.Errorf("%d of %d uplinks are known soon after", n, len(all))
+	}
+	now = now.Add(time.Second)
+	u.sample(now, []Subflow{kept})
+	list := u.snapshot()
+	if len(list) != usageMost || len(u.seen) != usageMost {
+		t.Errorf("%d uplinks are kept, and %d times, want %d", len(list), len(u.seen), usageMost)
+	}
+	for _, up := range list {
+		if up.Uplink == kept.uplinkName() && up.Subflows == 1 && up.RxBytes == 10 {
+			return
+		}
+	}
+	t.Errorf("the one in use is not among %+v", list)
+}
+
+// A few are remembered for as long as the session lives.
+func TestUsageRemembersFew(t *testing.T) {
+	var u usage
+	now := time.Unix(1000, 0)
+	u.sample(now, []Subflow{{Uplink: "dsl"}, {Uplink: "lte"}})
+	u.sample(now.Add(1000*usageKept), []Subflow{{Uplink: "dsl"}})
+	if n := len(u.snapshot()); n != 2 {
+		t.Errorf("%d uplinks are known, want 2", n)
+	}
+}
