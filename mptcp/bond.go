@@ -142,7 +142,8 @@ func newBond(conn bondConn, pm bondManager, local, remote netip.AddrPort, boundI
 //
 // One path's failure does not stop the others; the error joins them all.
 // errors.Is(err, ErrNotYet) when joins have to wait for the first acknowledged
-// data; errors.Is(err, ErrFallback), with nothing done, on a connection that is
+// data; errors.Is(err, ErrJoining) when only a backup flag has to wait for a
+// join; errors.Is(err, ErrFallback), with nothing done, on a connection that is
 // plain TCP. Two paths may have the same address on different interfaces.
 func (b *Bond) Sync(paths []Path) ([]Change, error) {
 	b.mu.Lock()

@@ -1,6 +1,7 @@
 package mptcp
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -270,5 +271,33 @@ func TestBondZonesAndMapped(t *testing.T) {
 	_, b = newModel(t)
 	if changes, err := b.Sync([]Path{{Local: netip.AddrFrom16(modelLocal.Addr().As16())}}); err != nil || len(changes) != 0 {
 		t.Errorf("%v, %v", changeList(changes), err)
+	}
+}
+
+// A flag that differs from what a join under way has asked for can be set only
+// when it is through; until then Sync says so.
+func TestBondFlagWaitsForTheJoin(t *testing.T) {
+	m, b := newModel(t)
+	m.joining = true
+	first := Path{Name: "first", Local: modelLocal.Addr()}
+	second := Path{Name: "second", Local: netip.MustParseAddr("10.2.0.1"), Backup: true}
+	if _, err := b.Sync([]Path{first, second}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Sync([]Path{first, second}); err != nil {
+		t.Errorf("the flag is as the join has it: %v", err)
+	}
+	second.Backup = false
+	if _, err := b.Sync([]Path{first, second}); !errors.Is(err, ErrJoining) {
+		t.Errorf("while it joins: %v, want %v", err, ErrJoining)
+	}
+	for i := range m.subs {
+		m.subs[i].TCP.State = StateEstablished
+	}
+	if _, err := b.Sync([]Path{first, second}); err != nil {
+		t.Error(err)
+	}
+	if m.subs[1].backup {
+		t.Error("the flag was not cleared")
 	}
 }

@@ -136,11 +136,17 @@ func (s *syncRun) remove(id uint8, path string, sub Subflow) bool {
 // the join, or follows when they are established.
 func (s *syncRun) setBackups() {
 	for _, m := range s.b.members {
-		if !m.wanted || !m.live || m.sub.TCP.State != StateEstablished {
+		if !m.wanted || !m.live {
 			continue
 		}
 		want := m.path.Backup
 		if m.backup == want && (m.told || !want) {
+			continue
+		}
+		if m.sub.TCP.State != StateEstablished {
+			if m.backup != want {
+				s.errs = append(s.errs, fmt.Errorf("path %s: set backup to %v: %w", m.path.Name, want, ErrJoining))
+			}
 			continue
 		}
 		err := s.b.pm.SetBackup(s.token, m.sub.Local, m.sub.Remote, want)

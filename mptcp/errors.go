@@ -19,6 +19,9 @@ var (
 	// see or to manage (RFC 8684 section 3.7).
 	ErrFallback = errors.New("the connection is plain TCP")
 
+	// ErrJoining: a subflow's backup flag differs from what is wanted, and
+	// cannot be changed before its join is through.
+	ErrJoining = errors.New("a join is under way")
 	// ErrNotYet: the connection takes no further subflows yet, because the
 	// peer has acknowledged no data of it (RFC 8684 section 3.2: the
 	// connection is not yet known to be fully established). A connection that

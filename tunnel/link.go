@@ -58,7 +58,8 @@ type link struct {
 	sampled linkSample
 	synced  uint64 // uses when its subflows were last looked at
 
-	joining sync.Mutex // one change of the subflows at a time
+	joining sync.Mutex    // one change of the subflows at a time
+	lacking atomic.Uint64 // changes in a row that were not wholly done
 }
 
 // newLink makes a link of a connection after Hello and Welcome. closed is

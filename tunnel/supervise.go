@@ -18,7 +18,7 @@ const (
 // supervise keeps the subflows of the carrier of packets equal to the uplinks
 // and reads what they carry, until ctx ends.
 func (c *Client) supervise(ctx context.Context, car *carrier) {
-	var complaint string
+	var complaint, doubt string
 	began := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -33,9 +33,11 @@ func (c *Client) supervise(ctx context.Context, car *carrier) {
 		err := c.join(car.conn, false)
 		settling := err != nil && time.Since(began) < settleFor
 		if err == nil {
-			complaint = ""
-		} else if !settling && err.Error() != complaint {
-			complaint = err.Error()
+			complaint, doubt = "", ""
+		} else if text := err.Error(); !settling && text != doubt {
+			doubt = text // a join over a slow uplink takes its time
+		} else if !settling && text != complaint {
+			complaint = text
 			c.Log.Warn("subflow missing", "error", err)
 		}
 		if subflows, err = car.conn.AppendSubflows(subflows[:0]); err == nil {

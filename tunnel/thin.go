@@ -38,6 +38,7 @@ func (l *link) count(n int) {
 		l.ctl.Lock()
 		defer l.ctl.Unlock()
 		if !l.ctl.closed {
+			l.lacking.Store(0)
 			l.widen(l)
 		}
 	}
@@ -57,14 +58,21 @@ func (l *link) tick() bool {
 	return l.still.quiet >= quietTicks && l.thin.CompareAndSwap(false, true)
 }
 
-// thinOut makes links thin that have become quiet.
+// thinOut makes links thin that have become quiet, and tries again where the
+// last change of a link's subflows had to wait: for a join over a slow uplink,
+// whose flag can be set only then.
 func (c *Client) thinOut(l *lane) {
 	for _, k := range l.allLinks() {
-		if k.tick() {
-			c.joinLink(k)
+		again := k.lacking.Load()
+		if k.tick() || again > 0 && again < lackingMost {
+			_ = c.joinLink(k)
 		}
 	}
 }
+
+// lackingMost ticks are longer than a join takes. What is missing then is
+// left to syncLinks, which comes less often.
+const lackingMost = 40
 
 // joinLink brings a link's subflows in step with the uplinks. The error says
 // what is missing still.
@@ -72,7 +80,9 @@ func (c *Client) joinLink(k *link) error {
 	k.joining.Lock()
 	defer k.joining.Unlock()
 	err := c.join(k.conn, k.thin.Load())
-	if err != nil {
+	if err == nil {
+		k.lacking.Store(0)
+	} else if k.lacking.Add(1) == 1 {
 		c.Log.Debug("subflow missing", "carrier", k.number, "error", err)
 	}
 	return err

@@ -219,3 +219,39 @@ func TestSettleLeavesLinksWide(t *testing.T) {
 		writers.Wait()
 	})
 }
+
+// A link that becomes wide while its second uplink is still joining gets it as
+// soon as that is through, not with the next look at all links.
+func TestWidenedBeforeItsJoin(t *testing.T) {
+	c := NewClient(ClientConfig{Log: slog.New(slog.DiscardHandler)})
+	c.SetUplinks(uplinksNamed("a b"))
+	conn := &fakeConn{notYet: 5}
+	var wg sync.WaitGroup
+	k := &link{conn: conn, wg: &wg}
+	k.widen = func(k *link) { wg.Go(func() { _ = c.joinLink(k) }) }
+	k.thin.Store(true)
+	l := &lane{links: map[*link]struct{}{k: {}}}
+	k.count(thinBytes + 1)
+	wg.Wait()
+	for range 4 {
+		k.count(quietBytes + 1)
+		c.thinOut(l)
+	}
+	if conn.backups() != nil {
+		t.Fatal("joined too early")
+	}
+	k.count(quietBytes + 1)
+	c.thinOut(l)
+	if want := []bool{false, false}; !slices.Equal(conn.backups(), want) {
+		t.Errorf("backups are %v, want %v", conn.backups(), want)
+	}
+	conn.notYet = 1 << 30
+	for range 10 * lackingMost { // what never comes is not asked for at every tick
+		k.lacking.CompareAndSwap(0, 1)
+		k.count(quietBytes + 1)
+		c.thinOut(l)
+	}
+	if tries := 1<<30 - conn.notYet; tries > lackingMost {
+		t.Errorf("%d tries", tries)
+	}
+}
