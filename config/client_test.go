@@ -29,6 +29,7 @@ func TestClientDefaults(t *testing.T) {
 		ServerPublicKey: testKeys[0].Public(),
 		PrivateKeyFile:  "/etc/braid/client.key",
 		Control:         "/run/braid/client.sock",
+		State:           "/var/lib/braid",
 		Tunnel:          ClientTunnel{Name: "braid0", Routes: prefixes("0.0.0.0/0", "::/0"), TCP: TCPStreams},
 		Limits:          Limits{Streams: 4096, NewStreamsPerSecond: 500, MemoryBytes: 256 << 20, Resume: 10 * time.Minute},
 	}
@@ -36,6 +37,7 @@ func TestClientDefaults(t *testing.T) {
 		"nothing given": clientRequired,
 		"given as is": clientRequired + `
 			control = "/run/braid/client.sock"
+			state = "/var/lib/braid"
 			uplink = []
 			[tunnel]
 			name = "braid0"
@@ -60,6 +62,7 @@ func TestClientDefaults(t *testing.T) {
 func TestClientInFull(t *testing.T) {
 	got := parseClientText(t, clientRequired+`
 		control = "/run/braid.sock"
+		state = "/srv/braid//state/"
 		[tunnel]
 		name = "vpn"
 		routes = ["10.0.0.0/8", "fd00::/8"]
@@ -79,12 +82,25 @@ func TestClientInFull(t *testing.T) {
 		interface = "wlan[0-9]"
 		role = "never"
 		[[uplink]]
-		interface = "w*"`)
+		interface = "w*"
+		[[uplink]]
+		interface = "ppp0"
+		role = "overflow"
+		cap = "50GB/month"
+		[[uplink]]
+		interface = "ppp1"
+		role = "backup"
+		cap = "1TB/month"
+		metered = false
+		[[uplink]]
+		interface = "usb*"
+		metered = true`)
 	want := &Client{
 		Servers:         []HostPort{{"vpn.example.net", 443}},
 		ServerPublicKey: testKeys[0].Public(),
 		PrivateKeyFile:  "/etc/braid/client.key",
 		Control:         "/run/braid.sock",
+		State:           "/srv/braid/state",
 		Tunnel: ClientTunnel{
 			Name: "vpn", Routes: prefixes("10.0.0.0/8", "fd00::/8"), TCP: TCPPackets,
 			Exclude: prefixes("10.1.0.0/16", "169.254.0.0/16", "0.0.0.0/0"),
@@ -93,6 +109,9 @@ func TestClientInFull(t *testing.T) {
 		Limits: Limits{Streams: 1, NewStreamsPerSecond: 100_000, MemoryBytes: 512 << 20, Resume: 90 * time.Minute},
 		Uplinks: []UplinkRule{
 			{Interface: "vpn", Role: RoleNever}, {Interface: "wlan[0-9]", Role: RoleNever}, {Interface: "w*", Role: RoleBond},
+			{Interface: "ppp0", Role: RoleOverflow, CapBytes: 50e9, Metered: true},
+			{Interface: "ppp1", Role: RoleBackup, CapBytes: 1e12},
+			{Interface: "usb*", Role: RoleBond, Metered: true},
 		},
 	}
 	if diff := cmp.Diff(want, got, compareAddresses); diff != "" {
@@ -167,7 +186,20 @@ func TestServerAddress(t *testing.T) {
 	}
 }
 
-// A cap cannot be used yet, but what is right shall not be called wrong.
+// Whoever has only expensive uplinks need not invent a cheap one.
+func TestUplinksWithoutBond(t *testing.T) {
+	c := parseClientText(t, clientRequired+`
+		[[uplink]]
+		interface = "wwan0"
+		role = "overflow"
+		[[uplink]]
+		interface = "*"
+		role = "backup"`)
+	if c.Uplink("wwan0").Role != RoleOverflow || c.Uplink("wwan1").Role != RoleBackup {
+		t.Errorf("got %+v", c.Uplinks)
+	}
+}
+
 func TestCap(t *testing.T) {
 	for text, want := range map[string]uint64{
 		"50GB/month": 50e9, "1.5TB/month": 1.5e12, "500 MB/month": 500e6, ".5MB/month": 5e5,

@@ -15,7 +15,7 @@
 //	address.go        addresses and networks
 //	hostport.go       the server's address, and where it listens
 //	names.go          names of clients and interfaces
-//	paths.go          files and sockets
+//	paths.go          files, folders and sockets
 //	rule.go           networks and ports that clients reach or not
 //	tcp.go            how TCP travels
 //	uplink.go       which uplinks are used, and how

@@ -46,7 +46,8 @@ func FuzzClient(f *testing.F) {
 			checkErrors(t, data, err)
 			return
 		}
-		if len(c.Servers) == 0 || c.ServerPublicKey.IsZero() || !filepath.IsAbs(c.PrivateKeyFile) || !filepath.IsAbs(c.Control) {
+		if len(c.Servers) == 0 || c.ServerPublicKey.IsZero() || !filepath.IsAbs(c.PrivateKeyFile) || !filepath.IsAbs(c.Control) ||
+			!filepath.IsAbs(c.State) || filepath.Clean(c.State) != c.State || c.State == "/" {
 			t.Fatalf("incomplete: %+v", c)
 		}
 		checkDevice(t, c.Tunnel.Name)
@@ -66,7 +67,8 @@ func FuzzClient(f *testing.F) {
 		checkTCP(t, c.Tunnel.TCP, c.Tunnel.Packets, c.Tunnel.Congestion)
 		checkLimits(t, c.Limits)
 		for _, r := range c.Uplinks {
-			if r.Interface == "" || r.Role != RoleBond && r.Role != RoleNever || r.CapBytes != 0 {
+			known := slices.Contains([]Role{RoleBond, RoleOverflow, RoleBackup, RoleNever}, r.Role)
+			if r.Interface == "" || !known || r.CapBytes > 1e18 {
 				t.Fatalf("rule %+v", r)
 			}
 		}

@@ -43,6 +43,7 @@ var clientSchema = schema{
 	{key: "server_public_key", typ: typeString, required: true, example: `"…"`, how: "as printed on the server by: braid pubkey FILE"},
 	{key: "private_key_file", typ: typeString, required: true, example: `"client.key"`, how: "a file made with: braid keygen FILE"},
 	{key: "control", typ: typeString, def: `"/run/braid/client.sock"`},
+	{key: "state", typ: typeString, def: `"/var/lib/braid"`},
 
 	{key: "tunnel", typ: typeTable},
 	{key: "tunnel.name", typ: typeString, def: `"braid0"`},
@@ -63,4 +64,5 @@ var clientSchema = schema{
 	{key: "uplink[].interface", typ: typeString, required: true, example: `"ppp*"`},
 	{key: "uplink[].role", typ: typeString, def: `"bond"`},
 	{key: "uplink[].cap", typ: typeString, example: `"50GB/month"`},
+	{key: "uplink[].metered", typ: typeBool, example: `true`}, // default: whether there is a cap
 }

@@ -25,7 +25,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Uplinks) != 2 || c.Uplink("docker0").Role != RoleNever || c.Uplink("ppp0").Role != RoleBond {
+	if len(c.Uplinks) != 3 || c.Uplink("docker0").Role != RoleNever || c.Uplink("ppp0").Role != RoleBond || c.Uplink("wwan0").CapBytes != 50e9 {
 		t.Errorf("client: got %+v", c)
 	}
 }

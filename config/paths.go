@@ -27,6 +27,20 @@ func parseSocket(text string) (string, *fault) {
 	return filepath.Clean(text), nil
 }
 
+// parseFolder reads the path of a folder, which need not be there yet.
+func parseFolder(text string) (string, *fault) {
+	const mend = `such as "/var/lib/braid"`
+	switch {
+	case !filepath.IsAbs(text):
+		return "", &fault{"must be an absolute path", mend}
+	case strings.ContainsRune(text, 0):
+		return "", &fault{"must not contain a zero byte", mend}
+	case filepath.Clean(text) == "/":
+		return "", &fault{"must be a folder of its own, not the root", mend}
+	}
+	return filepath.Clean(text), nil
+}
+
 // keyFile reads the path of the private key, and makes it absolute from the
 // folder dir, unless that is "".
 func keyFile(n *node, dir string, errs *Errors) string {

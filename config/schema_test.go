@@ -62,8 +62,6 @@ func TestUnavailable(t *testing.T) {
 	}
 	client := map[string]string{
 		"tunnel.kill_switch": "[tunnel]\nkill_switch = true",
-		"uplink[].role":      "[[uplink]]\ninterface = \"*\"\nrole = \"backup\"",
-		"uplink[].cap":       "[[uplink]]\ninterface = \"*\"\ncap = \"50GB/month\"",
 	}
 	check := func(missing []missingFeature, cases map[string]string, parse func(string) error) {
 		if len(missing) != len(cases) {

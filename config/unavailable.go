@@ -1,7 +1,5 @@
 package config
 
-import "slices"
-
 // missingFeature is a value that is valid but does nothing yet. Using it is an
 // error, for whoever sets a kill switch relies on it.
 type missingFeature struct {
@@ -18,18 +16,11 @@ var (
 	}
 	clientMissing = []missingFeature{
 		{"tunnel.kill_switch", isTrue, "it does not block traffic beside the tunnel", "leave it out"},
-		{"uplink[].role", is("overflow", "backup"), "an uplink is used at all times or never", `use "bond" or "never"`},
-		{"uplink[].cap", always, "it does not count the bytes of a month", "leave it out"},
 	}
 )
 
 func notEmpty(n *node) bool { return len(n.items) > 0 }
 func isTrue(n *node) bool   { return n.flag }
-func always(*node) bool     { return true }
-
-func is(values ...string) func(*node) bool {
-	return func(n *node) bool { return slices.Contains(values, n.str) }
-}
 
 // checkMissing notes the use of features that are not there yet. It comes
 // after all other checks: a value that is wrong anyhow is noted only once.

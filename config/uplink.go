@@ -11,8 +11,8 @@ type Role string
 
 const (
 	RoleBond     Role = "bond"     // together with all others of this role
-	RoleOverflow Role = "overflow" // when those are full
-	RoleBackup   Role = "backup"   // when none of those works
+	RoleOverflow Role = "overflow" // when those are full, or none of them works
+	RoleBackup   Role = "backup"   // when none of all those works
 	RoleNever    Role = "never"
 )
 
@@ -20,7 +20,8 @@ const (
 type UplinkRule struct {
 	Interface string // a pattern as of path.Match: "ppp0", "wwan*"
 	Role      Role
-	CapBytes  uint64 // in a month; 0 is no cap
+	CapBytes  uint64 // in a month, for each interface; 0 is no cap
+	Metered   bool   // whether each byte costs, as it does with a cap
 }
 
 // Matches reports whether the rule is about the interface.
@@ -56,6 +57,10 @@ func uplinkRules(list *node, tunnel string, errs *Errors) []UplinkRule {
 			Interface: one(n.get("interface"), errs, parsePattern),
 			Role:      one(n.get("role"), errs, choice(RoleBond, RoleOverflow, RoleBackup, RoleNever)),
 			CapBytes:  one(n.get("cap"), errs, parseCap),
+		}
+		r.Metered = r.CapBytes > 0
+		if own := n.get("metered"); own != nil {
+			r.Metered = own.flag
 		}
 		rules = append(rules, r)
 		if r.Interface == "" {

@@ -25,9 +25,15 @@ var sampleClient = &Client{
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.77.0.2/24"), netip.MustParsePrefix("fd77:b4a1::2/64")},
 	},
 	Uplinks: []Uplink{
-		{Interface: "dsl", Role: "bond", State: UplinkUp, RTTms: 30.1, RxBytes: 123_456_789, TxBytes: 4567, RxBps: 48.2e6, TxBps: 1.1e6, MPTCP: true, Subflows: 1},
-		{Interface: "lte", Role: "never", State: UplinkOff, Reason: "its role is never"},
+		{Interface: "dsl", Role: RoleBond, ConfiguredRole: RoleBond, State: UplinkUp, Use: UseActive, Since: "2026-11-21T10:00:00Z",
+			RTTms: 30.1, MinRTTms: 29.8, JitterMs: 0.7, RxBytes: 123_456_789, TxBytes: 4567, RxBps: 48.2e6, TxBps: 1.1e6,
+			DeliverRxBps: 49.5e6, DeliverTxBps: 9.8e6, MPTCP: true, Subflows: 1, BeatsSent: 900, BeatsLost: 1},
+		{Interface: "lte", Role: RoleBackup, ConfiguredRole: RoleBond, State: UplinkUp, Use: UseStandby, Reason: "its cap is nearly used up",
+			RTTms: 60.2, CapBytes: 50e9, CapUsedBytes: 49.1e9, CapResets: "2026-12-01T00:00:00+01:00", MPTCP: true, Subflows: 1, Deaths: 2},
+		{Interface: "wlan0", Role: RoleNever, ConfiguredRole: RoleNever, State: UplinkOff, Use: UseNone, Reason: "its role is never"},
 	},
+	OverflowEngaged: true, OverflowReason: "the bond uplinks are full",
+	Events: []Event{{Time: "2026-11-21T10:00:00Z", Uplink: "dsl", From: UplinkProbing, To: UplinkUp, Reason: "its subflow is there"}},
 	Streams: Streams{
 		Open: 3, Resumed: 1, Opened: 1234, Failed: 2, BufferedBytes: 65536, ListTotal: 3,
 		List: []Stream{
@@ -57,7 +63,10 @@ var sampleServer = &Server{
 }
 
 // serve serves status on a fresh socket until the test ends.
-func serve(t *testing.T, status any) string {
+func serve(t *testing.T, status any) string { return serveChanges(t, status, nil) }
+
+// serveChanges is serve with something that takes changes.
+func serveChanges(t *testing.T, status any, change Changer) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "run", "braid.sock")
 	l, err := Listen(path)
@@ -66,7 +75,7 @@ func serve(t *testing.T, status any) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l, func() any { return status }) }()
+	go func() { done <- Serve(ctx, l, func() any { return status }, change) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -111,6 +120,10 @@ func TestFieldNames(t *testing.T) {
 			"streams.list.rx_bps", "streams.list.tx_bps", "streams.list.resumed", "streams.list.carrier",
 			"streams.list.uplinks.interface", "streams.list.uplinks.rx_bytes", "streams.list.uplinks.tx_bytes",
 			"streams.list.uplinks.share_pct",
+			"uplinks.configured_role", "uplinks.use", "uplinks.since", "uplinks.min_rtt_ms", "uplinks.jitter_ms",
+			"uplinks.deliver_rx_bps", "uplinks.deliver_tx_bps", "uplinks.beats_sent", "uplinks.beats_lost", "uplinks.deaths",
+			"uplinks.cap_bytes", "uplinks.cap_used_bytes", "uplinks.cap_resets", "overflow_engaged", "overflow_reason",
+			"events.time", "events.uplink", "events.from", "events.to", "events.reason",
 		}},
 		{sampleServer, []string{"role", "clients.name", "clients.state", "clients.addresses", "clients.uplinks",
 			"clients.streams.open", "clients.streams.list.destination", "clients.carriers.bond", "egress.reason", "egress.decisions"}},
@@ -217,9 +230,13 @@ func TestText(t *testing.T) {
 	}{
 		{"client", sampleClient, `
 client up, tunnel braid0 with 10.77.0.2/24 fd77:b4a1::2/64, server 192.0.2.1:443
-uplink  role   state  rtt      loss   down       up        received  sent
-dsl     bond   up     30.1 ms  0.0 %  48.2 Mb/s  1.1 Mb/s  123.5 MB  5 kB
-lte     never  off    –        0.0 %  0          0         0 B       0 B   its role is never
+uplink  role         state        rtt      loss   down       up        bytes
+dsl     bond         up           30.1 ms  0.0 %  48.2 Mb/s  1.1 Mb/s  123.5 MB
+lte     backup 98 %  up, standby  60.2 ms  0.0 %  0          0         0 B
+  its cap is nearly used up
+wlan0   never        off          –        0.0 %  0          0         0 B
+  its role is never
+overflow: in use, the bond uplinks are full
 streams: 3 open, 1 resumed, 2 failed
 stream to                    age    rate       bytes     over
 203.0.113.107:443            12s    48.2 Mb/s  123.5 MB  71 % dsl, 29 % lte
@@ -241,8 +258,8 @@ server on [::]:443, tunnel braid0, 1 of 2 clients connected
 
 home up, 10.77.0.2/24 fd77:b4a1::2/64, session since 2026-11-21T10:00:00Z
 the connection is plain TCP: one uplink only
-from          role  state  rtt  loss   down       up  received  sent
-198.51.100.1  –     up     –    0.0 %  2.00 Gb/s  0   0 B       0 B
+from          role  state  rtt  loss   down       up  bytes
+198.51.100.1  –     up     –    0.0 %  2.00 Gb/s  0   0 B
 streams: 12 open, 0 resumed, 0 failed, 1 waiting, 5 denied, 7 over a limit
 stream to     age  rate  bytes  over
 192.0.2.7:25  0s   0     0 B    connecting

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,8 +20,47 @@ import (
 const maxStatusBytes = 64 << 20
 
 // Fetch asks the daemon behind the socket at path for its status and returns
-// the JSON as it came.
+// the JSON as it came. The error is an *Error.
 func Fetch(ctx context.Context, path string) (json.RawMessage, error) {
+	status, b, err := ask(ctx, path, http.MethodGet, statusPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	if status != http.StatusOK || !json.Valid(b) {
+		return nil, unexpected(path, status)
+	}
+	return b, nil
+}
+
+// SetRole asks the client behind the socket at path to give an uplink a role,
+// one of Roles, until it ends. The error is a *Refusal when the client did not,
+// and an *Error when it could not be asked.
+func SetRole(ctx context.Context, path, uplink, role string) error {
+	switch uplink {
+	case "", ".", "..":
+		// No interface has such a name, and HTTP takes it for another path.
+		return &Refusal{http.StatusNotFound, (&UnknownUplinkError{Uplink: uplink}).Error(), "name an interface"}
+	}
+	body, err := json.Marshal(roleChange{role})
+	if err != nil { // a string
+		return fmt.Errorf("ask %s: %w", path, err)
+	}
+	status, b, err := ask(ctx, path, http.MethodPost, uplinksPath+url.PathEscape(uplink), body)
+	if err != nil {
+		return err
+	}
+	if status == http.StatusNoContent {
+		return nil
+	}
+	refusal := &Refusal{Status: status}
+	if json.Unmarshal(b, refusal) != nil || refusal.Problem == "" {
+		return unexpected(path, status)
+	}
+	return refusal
+}
+
+// ask sends one request to the daemon behind the socket at path.
+func ask(ctx context.Context, path, method, target string, body []byte) (status int, answer []byte, err error) {
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -29,23 +70,25 @@ func Fetch(ctx context.Context, path string) (json.RawMessage, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://braid"+statusPath, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://braid"+target, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", path, err)
+		return 0, nil, fmt.Errorf("ask %s: %w", path, err)
 	}
 	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
-		return nil, &Error{"ask the daemon at", path, cause(err), mend(err)}
+		return 0, nil, &Error{"ask the daemon at", path, cause(err), mend(err)}
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxStatusBytes))
+	answer, err = io.ReadAll(io.LimitReader(res.Body, maxStatusBytes))
 	if err != nil {
-		return nil, &Error{"ask the daemon at", path, err, ""}
+		return 0, nil, &Error{"ask the daemon at", path, err, ""}
 	}
-	if res.StatusCode != http.StatusOK || !json.Valid(b) {
-		return nil, &Error{"ask the daemon at", path, fmt.Errorf("unexpected answer %s", res.Status), "is it a braid of another version?"}
-	}
-	return b, nil
+	return res.StatusCode, answer, nil
+}
+
+func unexpected(path string, status int) error {
+	err := fmt.Errorf("unexpected answer %d %s", status, http.StatusText(status))
+	return &Error{"ask the daemon at", path, err, "is it a braid of another version?"}
 }
 
 // cause strips what net/http and net say around a system's error.

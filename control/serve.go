@@ -90,22 +90,13 @@ func removeStale(path string) error {
 }
 
 // Serve answers on l until ctx ends, which gives nil. status is called for
-// each request, from any goroutine; what it returns is sent as JSON. Serve
-// closes l and returns after all its goroutines have ended.
-func Serve(ctx context.Context, l net.Listener, status func() any) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) {
-		b, err := json.Marshal(status())
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(append(b, '\n'))
-	})
+// each request, from any goroutine; what it returns is sent as JSON. With a
+// nil change it only tells and changes nothing. Serve closes l and returns
+// after all its goroutines have ended.
+func Serve(ctx context.Context, l net.Listener, status func() any, change Changer) error {
 	srv := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
-		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
+		Handler: handler(status, change), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
+		WriteTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
 	}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { defer close(closed); srv.Close() })
@@ -117,4 +108,40 @@ func Serve(ctx context.Context, l net.Listener, status func() any) error {
 		return nil
 	}
 	return fmt.Errorf("serve control socket: %w", err)
+}
+
+// handler is what the daemon answers, to reading and to changing requests.
+func handler(status func() any, change Changer) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc(statusPath, only(http.MethodGet, tellStatus(status)))
+	mux.HandleFunc(uplinksPath+"{name}", only(http.MethodPost, changeRole(change)))
+	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
+		(&Refusal{http.StatusNotFound, "there is nothing at " + shown(req.URL.Path), "is this a braid of another version?"}).write(w)
+	})
+	return mux
+}
+
+// only answers other methods with a refusal.
+func only(method string, h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if req.Method != method {
+			w.Header().Set("Allow", method)
+			(&Refusal{http.StatusMethodNotAllowed, "the method " + shown(req.Method) + " is not allowed here", "use " + method}).write(w)
+			return
+		}
+		h(w, req)
+	}
+}
+
+// tellStatus serves GET /v1/status.
+func tellStatus(status func() any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		b, err := json.Marshal(status())
+		if err != nil {
+			(&Refusal{http.StatusInternalServerError, "write status: " + err.Error(), ""}).write(w)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(append(b, '\n'))
+	}
 }

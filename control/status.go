@@ -2,8 +2,10 @@
 //
 // The daemon serves its status as JSON over HTTP on a Unix socket that only
 // its own user can open (serve.go); the command line fetches it (fetch.go) and
-// prints it for people (text.go). The types here are that JSON: they know
-// nothing of the rest of braid, and the names of their fields stay.
+// prints it for people (text.go). On the same socket a client takes changes of
+// its uplinks' roles (change.go), if it was given a Changer. The types here and
+// in uplink.go and streams.go are that JSON: they know nothing of the rest of
+// braid, and the names of their fields stay.
 package control
 
 import "net/netip"
@@ -20,14 +22,6 @@ const (
 	SessionDown = "down"
 )
 
-// States of an uplink, of the words that design.md has for them.
-const (
-	UplinkProbing = "probing" // usable, its subflow is not there yet
-	UplinkUp      = "up"      // carries traffic
-	UplinkDead    = "dead"    // was used, and cannot be now
-	UplinkOff     = "off"     // not to be used
-)
-
 // Client is the status of a client.
 type Client struct {
 	Role     string   `json:"role"` // RoleClient
@@ -37,6 +31,13 @@ type Client struct {
 	Streams  Streams  `json:"streams"`
 	Carriers Carriers `json:"carriers"`
 	Packets  Packets  `json:"packets"`
+	// OverflowEngaged is whether uplinks with the role overflow are in use now,
+	// OverflowReason why they are or are not, for people; it may be empty.
+	OverflowEngaged bool   `json:"overflow_engaged"`
+	OverflowReason  string `json:"overflow_reason"`
+	// Events is the last changes of uplinks' states, at most MaxEvents, the
+	// oldest first.
+	Events []Event `json:"events"`
 }
 
 // Session is a client's association with its server.
@@ -51,23 +52,6 @@ type Session struct {
 	Device    string         `json:"device"`
 	MPTCP     bool           `json:"mptcp"`
 	RTTms     float64        `json:"rtt_ms"` // inside the carrier; 0: not measured yet
-}
-
-// Uplink is one way to the internet. Bytes are what its subflows carried since
-// the session began; rates and loss are smoothed over about a second.
-type Uplink struct {
-	Interface string  `json:"interface"` // on a server: the address it comes from
-	Role      string  `json:"role"`
-	State     string  `json:"state"`
-	Reason    string  `json:"reason"`
-	RTTms     float64 `json:"rtt_ms"`
-	LossPct   float64 `json:"loss_pct"` // of sent segments
-	RxBytes   uint64  `json:"rx_bytes"`
-	TxBytes   uint64  `json:"tx_bytes"`
-	RxBps     float64 `json:"rx_bps"` // bits per second
-	TxBps     float64 `json:"tx_bps"`
-	MPTCP     bool    `json:"mptcp"`
-	Subflows  int     `json:"subflows"`
 }
 
 // Carriers counts live connections between client and server.

@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // WriteText writes the status, a *Client or a *Server, for people.
@@ -24,25 +24,26 @@ func WriteText(w io.Writer, status any) error {
 }
 
 func (s *Client) text(b *strings.Builder) {
-	fmt.Fprintf(b, "client %s, tunnel %s", s.Session.State, s.Session.Device)
+	head := fmt.Sprintf("client %s, tunnel %s", s.Session.State, s.Session.Device)
 	if len(s.Session.Addresses) > 0 {
-		fmt.Fprintf(b, " with %s", joined(s.Session.Addresses))
+		head += " with " + joined(s.Session.Addresses)
 	}
 	if s.Session.Server != "" {
-		fmt.Fprintf(b, ", server %s", s.Session.Server)
+		head += ", server " + s.Session.Server
 	}
-	b.WriteByte('\n')
+	writeWrapped(b, "", head)
 	if s.Session.Reason != "" {
-		fmt.Fprintf(b, "reason: %s\n", s.Session.Reason)
+		writeWrapped(b, "", "reason: "+s.Session.Reason)
 	}
 	if s.Session.State == SessionUp && !s.Session.MPTCP {
 		b.WriteString("the connection is plain TCP: one uplink only\n")
 	}
 	if len(s.Uplinks) == 0 {
-		b.WriteString("no uplink: no interface has a default route, or the configuration allows none\n")
+		b.WriteString(noUplink)
 	} else {
-		table(b, "uplink", s.Uplinks)
+		uplinkTable(b, "uplink", s.Uplinks)
 	}
+	s.overflowText(b)
 	s.Streams.text(b, s.Session.State)
 }
 
@@ -53,34 +54,23 @@ func (s *Server) text(b *strings.Builder) {
 			up++
 		}
 	}
-	fmt.Fprintf(b, "server on %s, tunnel %s, %d of %d clients connected\n",
-		strings.Join(s.Listen, " "), s.Device, up, len(s.Clients))
+	writeWrapped(b, "", fmt.Sprintf("server on %s, tunnel %s, %d of %d clients connected",
+		strings.Join(s.Listen, " "), s.Device, up, len(s.Clients)))
 	for _, c := range s.Clients {
-		fmt.Fprintf(b, "\n%s %s, %s", c.Name, c.State, joined(c.Addresses))
+		head := fmt.Sprintf("%s %s, %s", c.Name, c.State, joined(c.Addresses))
 		if c.Since != "" {
-			fmt.Fprintf(b, ", session since %s", c.Since)
+			head += ", session since " + c.Since
 		}
 		b.WriteByte('\n')
+		writeWrapped(b, "", head)
 		if c.State == SessionUp && !c.MPTCP {
 			b.WriteString("the connection is plain TCP: one uplink only\n")
 		}
 		if len(c.Uplinks) > 0 {
-			table(b, "from", c.Uplinks)
+			uplinkTable(b, "from", c.Uplinks)
 		}
 		c.Streams.text(b, c.State)
 	}
-}
-
-func table(b *strings.Builder, first string, list []Uplink) {
-	var lines strings.Builder
-	t := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s\trole\tstate\trtt\tloss\tdown\tup\treceived\tsent\t\n", first)
-	for _, u := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.1f %%\t%s\t%s\t%s\t%s\t%s\n", u.Interface, dash(u.Role), u.State, milliseconds(u.RTTms),
-			u.LossPct, FormatRate(u.RxBps), FormatRate(u.TxBps), FormatBytes(u.RxBytes), FormatBytes(u.TxBytes), u.Reason)
-	}
-	t.Flush()
-	writeTrimmed(b, lines.String())
 }
 
 // writeTrimmed writes the lines of a table without the spaces at their ends.
@@ -88,6 +78,32 @@ func writeTrimmed(b *strings.Builder, lines string) {
 	for line := range strings.Lines(lines) {
 		b.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
+}
+
+// textColumns is how wide the text is at most, as long as no word is longer.
+const textColumns = 100
+
+// writeWrapped writes a text in lines that begin with indent, the second and
+// later ones two columns further.
+func writeWrapped(b *strings.Builder, indent, text string) {
+	used := 0 // columns of the line
+	for _, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case used == 0:
+			b.WriteString(indent)
+			used = len(indent)
+		case used+1+n > textColumns:
+			b.WriteString("\n" + indent + "  ")
+			used = len(indent) + 2
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	b.WriteByte('\n')
 }
 
 func joined(list []netip.Prefix) string {
@@ -108,6 +124,9 @@ func dash(s string) string {
 func milliseconds(ms float64) string {
 	if ms == 0 {
 		return "–"
+	}
+	if ms >= 99.95 {
+		return fmt.Sprintf("%.0f ms", ms)
 	}
 	return fmt.Sprintf("%.1f ms", ms)
 }

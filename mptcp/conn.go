@@ -127,6 +127,23 @@ func (c *Conn) SetNotSentLowat(bytes int) error {
 	return err
 }
 
+// SetSendBuffer sets the send buffer in bytes while the connection runs, beyond
+// net.core.wmem_max where the process has CAP_NET_ADMIN. The kernel books twice
+// the number, and stops tuning it by itself. Of an MPTCP connection it bounds
+// what all subflows together have not been acknowledged, and what each holds.
+func (c *Conn) SetSendBuffer(bytes int) error {
+	var err error
+	if cerr := c.raw.Control(func(fd uintptr) {
+		err = setBuffer(int(fd), unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, bytes)
+	}); cerr != nil {
+		err = cerr
+	}
+	if err != nil {
+		return &Error{Op: "set send buffer", Err: err}
+	}
+	return nil
+}
+
 // SetReceiveBuffer sets the receive buffer in bytes while the connection runs,
 // beyond net.core.rmem_max where the process has CAP_NET_ADMIN. The kernel books
 // twice the number, and stops tuning it by itself.

@@ -38,12 +38,25 @@ func (e *errClosedByPeer) Error() string { return "closed by peer: " + e.Reason 
 // errReplaced ends a carrier for which a newer one has come.
 var errReplaced = errors.New("replaced by a newer connection of the same client")
 
+// errLeft ends a carrier that the peer closed without Close.
+var errLeft = errors.New("connection closed by peer without a word")
+
 // errSilent ends a carrier whose peer does not answer.
 var errSilent = errors.New("no answer from peer")
 
 // packetHandler takes one inbound packet: virtio-net header and IP packet,
 // valid during the call. An error ends the carrier.
 type packetHandler func(payload []byte) error
+
+// hearers take what a peer says beside packets. A frame for which there is
+// none breaks the protocol.
+type hearers struct {
+	want    func(carriers int)       // a client's: the server's word
+	backlog func(bytes uint32)       // likewise
+	uplinks func(wire.Uplinks)       // a server's: the client's word
+	path    func(name string) error  // likewise, on a carrier of one uplink
+	pong    func(sent time.Duration) // since the carrier's start; may be nil
+}
 
 // carrier is one authenticated connection to the peer after Hello and
 // Welcome. run serves it once.
@@ -54,7 +67,8 @@ type carrier struct {
 	in    *frameReader
 	out   *outbox
 	stats *counters
-	want  func(carriers int) // a client's: the server's word; nil on a server
+	hear  hearers
+	keep  keepalive
 
 	received  atomic.Int64 // when a frame last came, nanoseconds since start
 	rtt       atomic.Int64 // of the last ping, nanoseconds
@@ -215,7 +229,7 @@ func (c *carrier) readLoop(handle packetHandler) error {
 		typ, payload, err := c.in.next()
 		if err != nil {
 			if err == io.EOF {
-				err = errors.New("connection closed by peer without a word")
+				err = errLeft
 			}
 			return fmt.Errorf("read from carrier: %w", err)
 		}
@@ -225,15 +239,8 @@ func (c *carrier) readLoop(handle packetHandler) error {
 			err = handle(payload)
 		case wire.TypePing, wire.TypePong:
 			err = c.ping(typ, payload)
-		case wire.TypeWant:
-			var w wire.Want
-			if w, err = wire.ParseWant(payload); err == nil {
-				if c.want == nil {
-					err = fmt.Errorf("%w frame order: %v from a client", wire.ErrMalformed, typ)
-				} else {
-					c.want(int(w.Carriers))
-				}
-			}
+		case wire.TypeWant, wire.TypeBacklog, wire.TypeUplinks, wire.TypePath:
+			err = c.say(typ, payload)
 		case wire.TypeClose:
 			var n wire.Notice
 			if n, err = wire.ParseNotice(payload); err == nil {
@@ -246,6 +253,37 @@ func (c *carrier) readLoop(handle packetHandler) error {
 			return err
 		}
 	}
+}
+
+// say takes a frame that one side alone may send.
+func (c *carrier) say(typ wire.Type, payload []byte) error {
+	switch {
+	case typ == wire.TypeWant && c.hear.want != nil:
+		w, err := wire.ParseWant(payload)
+		if err == nil {
+			c.hear.want(int(w.Carriers))
+		}
+		return err
+	case typ == wire.TypeBacklog && c.hear.backlog != nil:
+		l, err := wire.ParseBacklog(payload)
+		if err == nil {
+			c.hear.backlog(l.Bytes)
+		}
+		return err
+	case typ == wire.TypeUplinks && c.hear.uplinks != nil:
+		u, err := wire.ParseUplinks(payload)
+		if err == nil {
+			c.hear.uplinks(u)
+		}
+		return err
+	case typ == wire.TypePath && c.hear.path != nil:
+		p, err := wire.ParsePath(payload)
+		if err == nil {
+			err = c.hear.path(p.Name)
+		}
+		return err
+	}
+	return fmt.Errorf("%w frame order: %v on this carrier", wire.ErrMalformed, typ)
 }
 
 // flags are what this side says of its connection in every ping.
@@ -264,15 +302,18 @@ func (c *carrier) ping(typ wire.Type, payload []byte) error {
 	c.peerMPTCP.Store(p.Flags&wire.FlagMPTCP != 0)
 	if typ == wire.TypePing {
 		return c.control(wire.AppendPong(nil, wire.Ping{Flags: flags(c.conn), Stamp: p.Stamp}))
-	} else if sent := time.Duration(p.Stamp); sent <= time.Since(c.start) {
+	} else if sent := time.Duration(p.Stamp); sent >= 0 && sent <= time.Since(c.start) {
 		c.rtt.Store(int64(time.Since(c.start) - sent))
+		if c.hear.pong != nil {
+			c.hear.pong(sent)
+		}
 	}
 	return nil
 }
 
 // watch pings a quiet peer and ends the carrier of a silent one.
 func (c *carrier) watch(ctx context.Context) error {
-	k := keepalive{}
+	k := c.keep
 	t := time.NewTicker(keepaliveTick)
 	defer t.Stop()
 	for {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"braid/crypto"
+	"braid/scheduler"
 	"braid/tunnel/wire"
 )
 
@@ -51,8 +52,11 @@ type ClientConfig struct {
 	Terminator NewTerminator
 	Exempt     []netip.Prefix // TCP from and to here travels as packets
 	Limits     StreamLimits
-	Software   string // name and version, told to the server
-	Log        *slog.Logger
+	// CapUsed tells what an uplink has carried before this process; nil, and
+	// the zero record, mean nothing.
+	CapUsed  func(uplink string) scheduler.CapRecord
+	Software string // name and version, told to the server
+	Log      *slog.Logger
 }
 
 // Client keeps a session with one server. Make one with NewClient.
@@ -63,6 +67,7 @@ type Client struct {
 	changed chan struct{} // holds a token after the uplinks changed
 	moved   chan struct{} // likewise, for the links
 	keeper  *linkKeeper
+	paths   *pathKeeper
 	capture *capture
 	total   atomic.Int64   // streams
 	old     sync.WaitGroup // lanes that are being closed
@@ -70,7 +75,8 @@ type Client struct {
 	mu       sync.Mutex // guards what follows
 	lane     *lane      // of session; nil: no streams yet
 	ending   bool       // no lane is made any more
-	uplinks  []Uplink
+	present  []Uplink   // that the host has
+	uplinks  []Uplink   // of these, those that carriers may use
 	session  wire.SessionID
 	settings Settings
 	current  *carrier
@@ -89,7 +95,7 @@ func NewClient(cfg ClientConfig) *Client {
 		ClientConfig: cfg, out: newOutbox(outboxLimitBytes),
 		changed: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
-	c.keeper = newLinkKeeper(c)
+	c.keeper, c.paths = newLinkKeeper(c), newPathKeeper(c)
 	c.capture = newCapture(cfg.Terminator, cfg.Exempt, func(netip.AddrPort) bool { return c.streams() != nil }, c.offer)
 	return c
 }
@@ -97,15 +103,64 @@ func NewClient(cfg ClientConfig) *Client {
 // SetUplinks says which uplinks there are now, in order of preference. It may
 // be called at any time, before Run too.
 func (c *Client) SetUplinks(list []Uplink) {
+	list = slices.Clone(list)
+	fresh := c.paths.set(list, time.Now())
 	c.mu.Lock()
-	c.uplinks = slices.Clone(list)
+	c.present = list
+	// What is gone goes at once, what is new may be used at once; what has been
+	// away is for its path to judge.
+	var uplinks []Uplink
+	for i, u := range list {
+		if used := slices.IndexFunc(c.uplinks, func(o Uplink) bool { return o.Name == u.Name }); used >= 0 {
+			u.Backup, u.Epoch = c.uplinks[used].Backup, c.uplinks[used].Epoch
+		} else if !fresh[i] {
+			continue
+		}
+		uplinks = append(uplinks, u)
+	}
+	if len(uplinks) == 0 {
+		uplinks = list
+	}
+	c.uplinks = uplinks
 	c.mu.Unlock()
+	c.uplinksChanged()
+}
+
+// use says which uplinks carriers may use from now on.
+func (c *Client) use(list []Uplink) {
+	c.mu.Lock()
+	same := slices.EqualFunc(c.uplinks, list, func(a, b Uplink) bool {
+		return a.Name == b.Name && a.Index == b.Index && a.Backup == b.Backup && a.Epoch == b.Epoch && slices.Equal(a.Addresses, b.Addresses)
+	})
+	if !same {
+		c.uplinks = list
+	}
+	c.mu.Unlock()
+	if !same {
+		c.uplinksChanged()
+	}
+}
+
+func (c *Client) uplinksChanged() {
 	for _, changed := range []chan struct{}{c.changed, c.moved} {
 		select {
 		case changed <- struct{}{}:
 		default:
 		}
 	}
+}
+
+func (c *Client) sessionID() wire.SessionID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session
+}
+
+// packetCarrier is the carrier of packets, nil while there is none.
+func (c *Client) packetCarrier() *carrier {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
 }
 
 // Run keeps the session until ctx ends, which gives nil, or something fails
@@ -121,6 +176,7 @@ func (c *Client) Run(ctx context.Context) error {
 	g.Go(func() error { return c.readDevice(ctx) })
 	g.Go(func() error { return c.keepConnected(ctx) })
 	g.Go(func() error { return c.tend(ctx) })
+	g.Go(func() error { return c.paths.run(ctx) })
 	if c.capture != nil {
 		g.Go(func() error { return c.keeper.run(ctx) })
 		g.Go(func() error { return c.capture.run(ctx) })
@@ -147,6 +203,7 @@ func (c *Client) readDevice(ctx context.Context) error {
 			c.stats.txPackets.Add(uint64(packets))
 			c.stats.txBytes.Add(uint64(bytes))
 			c.out.push(frames)
+			c.paths.moved()
 		})
 	}
 }
@@ -242,11 +299,13 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 			return nil, &configureError{err}
 		}
 	}
-	car.out, car.stats, car.want = c.out, &c.stats, c.keeper.want
+	car.out, car.stats, car.hear.want = c.out, &c.stats, c.keeper.want
+	car.hear.backlog = c.paths.serverBacklog
 	c.enterSession(w.Session, w.Features&wire.FeatureStreams != 0)
 	c.mu.Lock()
 	c.session, c.settings, c.current, c.server, c.lastErr = w.Session, set, car, way.server, nil
 	c.mu.Unlock()
+	c.paths.poke()
 	c.Log.Info("connected", "server", way.server, "uplink", way.via.Name, "session", w.Session,
 		"resumed", w.Flags&wire.FlagResumed != 0, "mptcp", car.mptcp(), "software", w.Software)
 	if !car.mptcp() {
@@ -270,6 +329,7 @@ func (c *Client) serve(ctx context.Context, car *carrier) error {
 			return err
 		}
 		c.stats.inbound(c.Device, payload)
+		c.paths.moved()
 		return nil
 	})
 	cancel(nil)
@@ -294,8 +354,13 @@ type ClientStatus struct {
 	LastError error         // why there is no connection
 	Uplinks   []Uplink      // that may be used now
 	Usage     []UplinkUsage // of all that were used so far
-	Counters  Counters
-	Streams   LaneStatus
+	Paths     []PathStatus  // of all that the host has or had
+	Events    []UplinkEvent // the latest changes of their states
+	// Overflow tells whether the uplinks for it are used, and why.
+	Overflow       bool
+	OverflowReason string
+	Counters       Counters
+	Streams        LaneStatus
 }
 
 // Status returns a snapshot; any goroutine may call it.
@@ -304,9 +369,12 @@ func (c *Client) Status() ClientStatus {
 	if l := c.streams(); l != nil {
 		streams = l.status(time.Now())
 	}
+	paths, events := c.paths.status()
+	engaged, why := c.paths.overflowing()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := ClientStatus{
+		Paths: paths, Events: events, Overflow: engaged, OverflowReason: why,
 		Session: c.session, Connected: c.current != nil, Server: c.server,
 		Settings: c.settings, LastError: c.lastErr, Uplinks: slices.Clone(c.uplinks),
 		Usage: c.usage.snapshot(), Counters: c.stats.snapshot(c.out), Streams: streams,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -237,11 +238,25 @@ func (c *Client) reach(ctx context.Context, purpose Purpose) (*secured, candidat
 	if err != nil {
 		return nil, candidate{}, fmt.Errorf("look up server: %w", err)
 	}
-	list := candidates(servers, c.preferred())
+	list := candidates(servers, c.reachable())
 	if len(list) == 0 {
 		return nil, candidate{}, fmt.Errorf("reach %v: %w", servers, ErrNoUplink)
 	}
 	return connect(ctx, c.Dialer, purpose, c.TLS, c.Key, list)
+}
+
+// reachable returns all uplinks that the host has, those that carriers may use
+// first.
+func (c *Client) reachable() []Uplink {
+	list := c.preferred()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, u := range c.present {
+		if !slices.ContainsFunc(list, func(o Uplink) bool { return o.Name == u.Name }) {
+			list = append(list, u)
+		}
+	}
+	return list
 }
 
 // tend looks after the links until ctx ends: their life, their subflows, what
@@ -262,7 +277,7 @@ func (c *Client) tend(ctx context.Context) error {
 			return nil
 		}
 		l := c.streams()
-		if tick%2 == 0 {
+		if tick%2 == 0 || c.paths.wantsLoad() {
 			scratch = c.sample(l, scratch[:0])
 		}
 		if l == nil {
@@ -302,9 +317,16 @@ func (c *Client) sample(l *lane, scratch []Subflow) []Subflow {
 		c.mu.Unlock()
 		scratch = l.sampleLinks(scratch, want, func(k *link) { _ = c.joinLink(k) })
 	}
+	now := time.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	scratch = append(scratch, c.packetFlows...)
-	c.usage.sample(time.Now(), scratch)
+	c.mu.Unlock()
+	backlog := unsent(scratch) > backlogBytes
+	scratch = c.paths.appendSubflows(scratch)
+	c.mu.Lock()
+	c.usage.sample(now, scratch)
+	list := c.usage.snapshot()
+	c.mu.Unlock()
+	c.paths.carried(now, list, backlog)
 	return scratch
 }

@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"time"
 
+	"braid/scheduler"
 	"braid/tunnel/relay"
 	"braid/tunnel/wire"
 )
@@ -38,8 +39,17 @@ type Uplink struct {
 	Name      string
 	Index     int          // of the interface, as the kernel counts
 	Addresses []netip.Addr // usable as source, both families
+	Role      scheduler.Role
+	// CapBytes is what it may carry in a month; 0: there is no limit. What is
+	// over 90 % makes it an overflow, what is over all of it a backup.
+	CapBytes uint64
+	// Metered: each byte costs, so that it is asked for less when idle.
+	Metered bool
 	// Backup, in SetUplinks: its subflow is used when no other works.
 	Backup bool
+	// Epoch, in SetUplinks: when it is another than the last time, a subflow
+	// from before is made anew.
+	Epoch uint32
 }
 
 // Conn is the connection below a carrier's TLS: MPTCP, or plain TCP where
@@ -62,6 +72,13 @@ type Conn interface {
 	// Progress is a number that changes while the peer's kernel takes bytes
 	// or brings some, whether or not whole frames come of them.
 	Progress() uint64
+	// Heard tells how long ago the peer's kernel was last heard of, by any
+	// segment, also where nothing can be read yet. It is asked of connections
+	// that are plain TCP.
+	Heard() (ago time.Duration, err error)
+	// SetSendRoom bounds what the kernel holds of the connection and has not
+	// had acknowledged, bytes as it counts, with its own overhead.
+	SetSendRoom(bytes uint64) error
 	// RaiseReceiveBuffer gives the kernel more room for what is out of order.
 	RaiseReceiveBuffer()
 }
@@ -74,6 +91,7 @@ type Purpose int
 const (
 	ForPackets Purpose = iota // of many connections that probe for bandwidth themselves
 	ForStreams                // one at a time, whose own ends are elsewhere
+	ForPath                   // beats over one uplink; plain TCP, bound to it
 )
 
 // Subflow is one TCP subflow as the kernel sees it now.
@@ -85,6 +103,11 @@ type Subflow struct {
 	// Counters since the subflow began. Bytes are of the TCP payload.
 	RxBytes, TxBytes           uint64
 	TxSegments, Retransmission uint64
+	WireBytes                  uint64 // both ways, with headers and repetitions, about
+	// NotSent is what the subflow was given and has not sent, bytes.
+	NotSent uint64
+	// Path: it is a path carrier's. Those are counted, and no more.
+	Path bool
 }
 
 // Dialer opens connections for carriers.

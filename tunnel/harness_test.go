@@ -94,6 +94,8 @@ type fakeConn struct {
 	notYet  int   // times that SetUplinks fails before
 }
 
+func (c *fakeConn) Heard() (time.Duration, error) { return time.Hour, nil }
+
 func (c *fakeConn) MPTCP() bool { return c.mptcp }
 
 func (c *fakeConn) RemoteAddr() net.Addr { return c.remote }
@@ -117,6 +119,8 @@ func (c *fakeConn) Progress() uint64 { return 0 }
 
 func (c *fakeConn) RaiseReceiveBuffer() {}
 
+func (c *fakeConn) SetSendRoom(uint64) error { return nil }
+
 func (c *fakeConn) AppendSubflows(dst []Subflow) ([]Subflow, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,19 +138,32 @@ type fakeNetwork struct {
 
 	mu     sync.Mutex // guards what follows
 	down   bool
-	notYet int        // of fakeConn, for the clients' ends
-	conns  []net.Conn // the clients' ends, all so far
+	notYet int             // of fakeConn, for the clients' ends
+	conns  []net.Conn      // the clients' ends, all so far
+	paths  []pathConn      // likewise, of path carriers alone
+	holes  map[string]bool // uplinks that swallow all, by name
+}
+
+// pathConn is a path carrier's end, and its uplink's name.
+type pathConn struct {
+	*pipeEnd
+	uplink string
 }
 
 func newFakeNetwork() *fakeNetwork {
-	return &fakeNetwork{accept: make(chan Conn), closed: make(chan struct{})}
+	return &fakeNetwork{accept: make(chan Conn), closed: make(chan struct{}), holes: map[string]bool{}}
 }
 
 // Dial implements Dialer.
-func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplink, _ Purpose) (Conn, error) {
+func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplink, purpose Purpose) (Conn, error) {
 	n.mu.Lock()
 	down := n.down
+	hole := n.holes[via.Name]
 	n.mu.Unlock()
+	if hole { // a SYN that is lost; the next attempt finds out
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if down {
 		return nil, errors.New("network is unreachable")
 	}
@@ -162,6 +179,9 @@ func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplin
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.conns = append(n.conns, near)
+	if purpose == ForPath {
+		n.paths = append(n.paths, pathConn{near.(*pipeEnd), via.Name})
+	}
 	return &fakeConn{Conn: near, remote: net.TCPAddrFromAddrPort(server), mptcp: true, notYet: n.notYet}, nil
 }
 
@@ -183,6 +203,23 @@ func (n *fakeNetwork) blackHole() {
 		c.(*pipeEnd).blackHole()
 	}
 	n.conns = nil
+}
+
+// setHole makes the path carriers of an uplink swallow everything, and new
+// connections over it hang, or lets it be.
+func (n *fakeNetwork) setHole(uplink string, on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !on {
+		delete(n.holes, uplink)
+		return
+	}
+	n.holes[uplink] = true
+	for _, c := range n.paths {
+		if c.uplink == uplink {
+			c.blackHole()
+		}
+	}
 }
 
 func (n *fakeNetwork) setDown(down bool) {

@@ -24,11 +24,14 @@ const (
 	// deadAfter must exceed what a full queue on a slow link delays an
 	// answer; the kernel needs seconds for its own retransmissions.
 	deadAfter = 15 * time.Second
+	// pathSilent ends a carrier whose peer alone asks, every five minutes at least.
+	pathSilent = 400 * time.Second
 )
 
 // keepalive decides when to ping and when to give up. It is pure: the time
 // is an argument, all times count from one origin.
 type keepalive struct {
+	listen  bool          // never ask: the peer does
 	pinged  time.Duration // when the unanswered ping was sent
 	waiting bool
 	sent    uint64
@@ -49,6 +52,12 @@ func (k *keepalive) step(now, received time.Duration, sent uint64) keepaliveActi
 		return keepaliveNothing
 	}
 	quiet := now - received
+	if k.listen {
+		if quiet >= pathSilent {
+			return keepaliveDead
+		}
+		return keepaliveNothing
+	}
 	if quiet >= pingIdle || busy && quiet >= pingBusy {
 		k.waiting, k.pinged = true, now
 		return keepalivePing

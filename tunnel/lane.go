@@ -73,6 +73,8 @@ type laneConfig struct {
 	session wire.SessionID
 	// widen, a client's, makes a thin link use all uplinks. It must not block.
 	widen func(*link)
+	// moved, a client's, is called for each frame of a stream.
+	moved func()
 	// lost, a client's, is called with a link that was closed. It must not
 	// block.
 	lost   func(*link)
@@ -204,7 +206,7 @@ func (l *lane) spawn(f func()) bool {
 // on it. On false the caller closes the connection.
 func (l *lane) enter(c *carrier, number uint64, own bool) (*link, bool) {
 	k := newLink(c, number, &l.wg, l.left)
-	k.widen = l.widen
+	k.widen, k.moved = l.widen, l.moved
 	k.thin.Store(l.widen != nil)
 	l.mu.Lock()
 	if l.closed {

@@ -127,7 +127,7 @@ func (l *lane) accepted(k *link, o wire.Open) bool {
 
 // serveAgain takes a clean link on which the peer opens.
 func (l *lane) serveAgain(k *link) {
-	k.conn.Renew()
+	k.renew()
 	if !l.spawn(func() { l.serve(k) }) {
 		k.Close()
 	}

@@ -94,7 +94,7 @@ func (l *lane) finish(s *laneStream, h HeldConn, err error) {
 
 // giveBack takes a clean link of this side's pool.
 func (l *lane) giveBack(k *link) {
-	k.conn.Renew()
+	k.renew()
 	if k.old() || !l.pool.add(k) {
 		k.Close()
 	}

@@ -16,6 +16,8 @@ type linkSample struct {
 	uses  uint64 // of the link, at that time
 	still int    // samples in a row in which nothing was used
 	list  []Subflow
+	at    time.Time // of was
+	was   []Subflow // list some time ago
 }
 
 // sampledStill is how many samples are taken of a link that falls silent: a
@@ -38,6 +40,7 @@ func (l *lane) sampleLinks(dst []Subflow, want int, missing func(*link)) []Subfl
 			if k.sampled.list = list; len(list) < want {
 				missing(k)
 			}
+			k.makeRoom(time.Now())
 		}
 		dst = append(dst, k.sampled.list...)
 	}

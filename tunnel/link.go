@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"braid/scheduler"
 	"braid/tunnel/wire"
 )
 
@@ -50,13 +51,18 @@ type link struct {
 	thin  atomic.Bool
 	mark  atomic.Uint64 // bytes when it last was quiet
 	widen func(*link)   // nil on a server
+	moved func()        // likewise: a stream's frame came or went
 	still thinTick      // of the ticker
 
 	// Of the lane's ticker:
 	live    liveness
 	raised  bool // the receive buffer
 	sampled linkSample
-	synced  uint64 // uses when its subflows were last looked at
+	room    struct {
+		sync.Mutex // guards what follows: a new stream may reset it at any time
+		scheduler.SendRoom
+	}
+	synced uint64 // uses when its subflows were last looked at
 
 	joining sync.Mutex    // one change of the subflows at a time
 	lacking atomic.Uint64 // changes in a row that were not wholly done
@@ -77,7 +83,7 @@ func newLink(c *carrier, number uint64, wg *sync.WaitGroup, closed func(*link)) 
 
 // WriteFrames implements relay.Link.
 func (l *link) WriteFrames(parts ...[]byte) error {
-	l.uses.Add(1)
+	l.use()
 	return l.send(parts...)
 }
 
@@ -180,7 +186,7 @@ const drainFrames = 32
 
 func readError(err error) error {
 	if err == io.EOF {
-		err = errors.New("connection closed by peer without a word")
+		err = errLeft
 	}
 	return fmt.Errorf("read from carrier: %w", err)
 }
@@ -209,8 +215,16 @@ func (l *link) control(typ wire.Type, p []byte) (mine bool, err error) {
 		}
 		return true, &errClosedByPeer{n}
 	}
-	l.uses.Add(1)
+	l.use()
 	return false, nil
+}
+
+// use notes a frame of a stream.
+func (l *link) use() {
+	l.uses.Add(1)
+	if l.moved != nil {
+		l.moved()
+	}
 }
 
 // ask sends a ping.

@@ -56,6 +56,8 @@ func pings(n int) (b []byte) {
 // polled.
 type tcpConn struct{ *net.TCPConn }
 
+func (tcpConn) SetSendRoom(uint64) error                        { return nil }
+func (tcpConn) Heard() (time.Duration, error)                   { return time.Hour, nil }
 func (tcpConn) MPTCP() bool                                     { return true }
 func (tcpConn) SetUplinks([]Uplink) error                       { return nil }
 func (tcpConn) AppendSubflows(dst []Subflow) ([]Subflow, error) { return dst, nil }

@@ -214,7 +214,11 @@ func (s *Server) serve(ctx context.Context, conn Conn, p *passage) {
 	}
 	s.gate.knows(conn.RemoteAddr())
 	defer s.gate.knows(conn.RemoteAddr())
-	if a.hello.Kind != wire.KindPackets {
+	switch a.hello.Kind {
+	case wire.KindPath:
+		s.servePath(ctx, a)
+		return
+	case wire.KindStreams, wire.KindReverse:
 		if _, ok := a.lane.enter(a.car, s.numbers.Add(1), a.hello.Kind == wire.KindReverse); !ok {
 			conn.Close()
 		}
@@ -292,9 +296,19 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 		MTU: uint16(s.MTU), Addresses: a.ses.peer.Addresses, Routes: s.Routes, DNS: s.DNS,
 		Features: wire.FeatureStreams, Software: s.Software,
 	}
-	if hello.Kind == wire.KindPackets {
+	switch hello.Kind {
+	case wire.KindPackets:
 		w.Session, a.resumed = a.ses.resume(hello)
-	} else {
+	case wire.KindPath:
+		if !a.ses.is(hello.Session) {
+			sec.tls.Write(wire.AppendRefuse(nil, wire.RefuseSession, unknownSession))
+			return errors.New(unknownSession)
+		}
+		w.Session, a.resumed = hello.Session, true
+		if err := sec.conn.SetPurpose(ForPath); err != nil {
+			return err
+		}
+	default:
 		var code wire.RefuseCode
 		var reason string
 		if a.lane, code, reason = a.ses.laneFor(hello, s.Limits.PerSession); a.lane == nil {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"braid/crypto"
+	"braid/scheduler"
 	"braid/tunnel/wire"
 )
 
@@ -50,11 +51,16 @@ type session struct {
 	end     context.CancelCauseFunc // of current
 	ended   chan struct{}           // closed when current has ended
 	since   time.Time               // when the session began
+	paths   map[string]*sessionPath // by the uplink's name
+	said    []wire.UplinkState      // the client's last word on its uplinks
 	usage   usage
 }
 
 func newSession(p Peer) *session {
-	return &session{peer: p, out: newOutbox(outboxLimitBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1)}
+	return &session{
+		peer: p, out: newOutbox(outboxLimitBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
+		paths: map[string]*sessionPath{},
+	}
 }
 
 // attach makes car the session's carrier, after the one before has ended. It
@@ -93,7 +99,7 @@ func (s *session) attach(ctx context.Context, car *carrier, id wire.SessionID) (
 	}
 	s.current, s.end, s.ended = car, end, make(chan struct{})
 	s.out.clear() // what waited through the outage is too old
-	car.out, car.stats = s.out, &s.stats
+	car.out, car.stats, car.hear.uplinks = s.out, &s.stats, s.tell
 	return ctx, nil
 }
 
@@ -121,6 +127,7 @@ func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 		// this Hello's carrier come to nothing.
 		s.end(errReplaced)
 	}
+	s.endPathsLocked()
 	if s.lane != nil {
 		s.old.Go(s.lane.close)
 		s.lane = nil
@@ -131,6 +138,15 @@ func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 	return s.id, false
 }
 
+const unknownSession = "this session is not known here"
+
+// is reports whether the session has an id now.
+func (s *session) is(id wire.SessionID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id == id && !id.IsZero()
+}
+
 // laneFor returns the lane for the Hello of a carrier of streams; or nil, and
 // what the client is told.
 func (s *session) laneFor(h wire.Hello, most int) (l *lane, code wire.RefuseCode, reason string) {
@@ -139,7 +155,7 @@ func (s *session) laneFor(h wire.Hello, most int) (l *lane, code wire.RefuseCode
 	s.mu.Unlock()
 	switch {
 	case l == nil || !known:
-		return nil, wire.RefuseSession, "this session is not known here"
+		return nil, wire.RefuseSession, unknownSession
 	case l.linkCount() >= min(most, l.streamCount())+4*spareMost:
 		// More idle ones than any client needs: each costs memory.
 		return nil, wire.RefuseBusy, "too many carriers for its streams"
@@ -177,6 +193,13 @@ func (s *session) demand() {
 	}
 }
 
+// tell takes the client's word on its uplinks.
+func (s *session) tell(u wire.Uplinks) {
+	s.mu.Lock()
+	s.said = u.List
+	s.mu.Unlock()
+}
+
 // endStreams ends the lane for good.
 func (s *session) endStreams() {
 	s.mu.Lock()
@@ -187,6 +210,22 @@ func (s *session) endStreams() {
 		l.close()
 	}
 	s.old.Wait()
+}
+
+// hasOverflow reports whether the client has uplinks for overflow, and so wants
+// to know what waits here.
+func (s *session) hasOverflow() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.said, func(u wire.UplinkState) bool { return u.Role == uint8(scheduler.Overflow) })
+}
+
+func (s *session) tellBacklog(bytes uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if bytes > backlogBytes && s.current != nil {
+		_ = s.current.control(wire.Backlog{Bytes: uint32(min(bytes, 1<<32-1))}.Append(nil))
+	}
 }
 
 // owns reports whether src is the client's own or of a network behind it.
@@ -212,6 +251,7 @@ func (s *session) sample(scratch []Subflow) []Subflow {
 	if l != nil {
 		scratch = l.sampleLinks(scratch, 0, nil)
 	}
+	s.nameSubflows(scratch)
 	s.mu.Lock()
 	s.usage.sample(time.Now(), scratch)
 	s.mu.Unlock()
@@ -227,6 +267,8 @@ type PeerStatus struct {
 	Remote    string // the carrier's peer address
 	Since     time.Time
 	Usage     []UplinkUsage
+	Uplinks   []wire.UplinkState // as the client tells
+	Paths     int                // path carriers
 	Counters  Counters
 	Streams   LaneStatus
 }
@@ -240,7 +282,8 @@ func (s *session) status() PeerStatus {
 	defer s.mu.Unlock()
 	st := PeerStatus{
 		Peer: s.peer, Session: s.id, Connected: s.current != nil, Since: s.since,
-		Usage: s.usage.snapshot(), Counters: s.stats.snapshot(s.out), Streams: streams,
+		Usage: s.usage.snapshot(), Uplinks: slices.Clone(s.said), Paths: len(s.paths),
+		Counters: s.stats.snapshot(s.out), Streams: streams,
 	}
 	st.Counters.Malformed += streams.Malformed
 	if s.current != nil {
@@ -265,8 +308,12 @@ func (s *session) tend(ctx context.Context) {
 		if l := s.streams(); l != nil {
 			l.step()
 		}
-		if tick%2 == 0 {
+		overflow := s.hasOverflow()
+		if tick%2 == 0 || overflow {
 			scratch = s.sample(scratch[:0])
+		}
+		if overflow {
+			s.tellBacklog(unsent(scratch))
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (c *Client) joinLink(k *link) error {
 // join brings a connection's subflows in step with the uplinks.
 func (c *Client) join(conn Conn, thin bool) error {
 	uplinks := c.preferred()
-	for i := 1; i < len(uplinks) && thin; i++ {
+	for i := 1; i < len(uplinks) && thin; i++ { // backups are last
 		uplinks[i].Backup = true
 	}
 	return conn.SetUplinks(uplinks)
@@ -100,8 +100,8 @@ func (c *Client) join(conn Conn, thin bool) error {
 // rttStep is what round trips must differ by to change the order of uplinks.
 const rttStep = 5 * time.Millisecond
 
-// preferred returns the uplinks, the quickest first, those without a subflow
-// last. The order changes only for a full step, so that flags do not flip.
+// preferred returns the uplinks that carriers may use, the quickest first,
+// those without a subflow last, and behind them the backups. The order changes only for a full step, so that flags do not flip.
 func (c *Client) preferred() []Uplink {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,5 +134,13 @@ func (c *Client) preferred() []Uplink {
 	for _, u := range uplinks {
 		c.order = append(c.order, u.Name)
 	}
+	slices.SortStableFunc(uplinks, func(a, b Uplink) int { return cmp.Compare(btoi(a.Backup), btoi(b.Backup)) })
 	return uplinks
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

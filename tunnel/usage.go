@@ -19,6 +19,7 @@ type UplinkUsage struct {
 	LossPct          float64 // of segments sent, smoothed
 	RxBytes, TxBytes uint64  // TCP payload of all subflows so far
 	RxBps, TxBps     float64 // bits per second, smoothed
+	WireBytes        uint64  // both ways, with headers and repetitions, about
 }
 
 // usage adds up subflow counters per uplink over the lives of subflows. It is
@@ -53,7 +54,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 	if u.uplinks == nil {
 		u.uplinks, u.seen = map[string]*UplinkUsage{}, map[string]time.Time{}
 	}
-	type delta struct{ rx, tx, segments, retransmitted uint64 }
+	type delta struct{ rx, tx, segments, retransmitted, wire uint64 }
 	deltas := map[string]delta{}
 	rtt := map[string]time.Duration{}
 	seen := make(map[subflowKey]Subflow, len(subflows))
@@ -67,7 +68,9 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 			up = &UplinkUsage{Uplink: name}
 			u.uplinks[name] = up
 		}
-		up.Subflows++
+		if !s.Path {
+			up.Subflows++
+		}
 		u.seen[name] = now
 		if s.RTT > 0 && (rtt[name] == 0 || s.RTT < rtt[name]) {
 			rtt[name] = s.RTT
@@ -79,6 +82,11 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 			was = Subflow{} // the ports were used again
 		}
 		d := deltas[name]
+		d.wire += s.WireBytes - min(was.WireBytes, s.WireBytes)
+		if s.Path {
+			deltas[name] = d
+			continue
+		}
 		d.rx += s.RxBytes - was.RxBytes
 		d.tx += s.TxBytes - was.TxBytes
 		if s.TxSegments >= was.TxSegments && s.Retransmission >= was.Retransmission {
@@ -93,6 +101,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		d := deltas[name]
 		up.RxBytes += d.rx
 		up.TxBytes += d.tx
+		up.WireBytes += d.wire
 		up.RTT = rtt[name]
 		if first || elapsed <= 0 {
 			continue

@@ -31,7 +31,8 @@ type clientHost struct {
 
 	mu      sync.Mutex // guards what follows
 	desired hostnet.Desired
-	found   []hostnet.Uplink // all, those with the role never too
+	found   []hostnet.Uplink       // all, those with the role never too
+	roles   map[string]config.Role // set while running, by the uplink's name
 }
 
 // clientSysctls: one lost MPTCP SYN must not turn MPTCP off for an hour
@@ -39,7 +40,7 @@ type clientHost struct {
 var clientSysctls = map[string]string{"net.mptcp.blackhole_timeout": "0"}
 
 func newClientHost(cfg *config.Client, m *hostnet.Manager, log *slog.Logger) *clientHost {
-	return &clientHost{cfg: cfg, manager: m, log: log, desired: hostnet.Desired{
+	return &clientHost{cfg: cfg, manager: m, log: log, roles: map[string]config.Role{}, desired: hostnet.Desired{
 		Device: cfg.Tunnel.Name, Mark: carrierMark, Sysctls: clientSysctls,
 	}}
 }
@@ -51,11 +52,15 @@ func (h *clientHost) setUplinks(found []hostnet.Uplink) []tunnel.Uplink {
 	var usable []tunnel.Uplink
 	h.desired.Uplinks = nil
 	for _, u := range found {
-		if h.cfg.Uplink(u.Name).Role == config.RoleNever || !u.Usable() {
+		if h.roleOf(u.Name) == config.RoleNever || !u.Usable() {
 			continue
 		}
 		h.desired.Uplinks = append(h.desired.Uplinks, u)
-		usable = append(usable, tunnel.Uplink{Name: u.Name, Index: u.Index, Addresses: slices.Clone(u.Addresses)})
+		rule := h.cfg.Uplink(u.Name)
+		usable = append(usable, tunnel.Uplink{
+			Name: u.Name, Index: u.Index, Addresses: slices.Clone(u.Addresses),
+			Role: schedulerRole(h.roleOf(u.Name)), CapBytes: rule.CapBytes, Metered: rule.Metered,
+		})
 	}
 	h.logUplinks(found)
 	h.found = found
@@ -77,7 +82,7 @@ func (h *clientHost) logUplinks(found []hostnet.Uplink) {
 		return slices.IndexFunc(list, func(u hostnet.Uplink) bool { return u.Index == index })
 	}
 	for _, u := range found {
-		role := h.cfg.Uplink(u.Name).Role
+		role := h.roleOf(u.Name)
 		if i := at(h.found, u.Index); i < 0 {
 			h.log.Info("uplink found", "uplink", u.Name, "role", role, "addresses", u.Addresses)
 		} else if !slices.Equal(h.found[i].Addresses, u.Addresses) {
@@ -126,11 +131,20 @@ func (h *clientHost) keep(ctx context.Context) error {
 	})
 }
 
-// uplinks returns all uplinks that the host has now.
-func (h *clientHost) uplinks() []hostnet.Uplink {
+// uplinks returns all uplinks that the host has now, and the role of each.
+func (h *clientHost) uplinks() ([]hostnet.Uplink, func(name string) config.Role) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.found
+	roles := make(map[string]config.Role, len(h.found))
+	for _, u := range h.found {
+		roles[u.Name] = h.roleOf(u.Name)
+	}
+	return h.found, func(name string) config.Role {
+		if r, ok := roles[name]; ok {
+			return r
+		}
+		return h.cfg.Uplink(name).Role
+	}
 }
 
 func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err error) {
@@ -154,6 +168,10 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 
 	host := newClientHost(cfg, b.net, log)
 	names := newResolver(cfg.Servers, log)
+	caps, err := loadCaps(cfg, log)
+	if err != nil {
+		return err
+	}
 	var capture tunnel.NewTerminator
 	if cfg.Tunnel.TCP == config.TCPStreams {
 		capture = newTerminator(b.device, cfg.Tunnel.Name, log)
@@ -166,15 +184,18 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 			return list, err
 		},
 		Configure: host.configure, Terminator: capture, Exempt: cfg.Tunnel.Packets,
-		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Software: software(), Log: log,
+		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), CapUsed: caps.used, Software: software(), Log: log,
 	})
-	serve, err := serveControl(cfg.Control, func() any { return clientStatus(cfg, client.Status(), host.uplinks()) })
+	serve, err := serveControl(cfg.Control, func() any {
+		found, roles := host.uplinks()
+		return clientStatus(cfg, client.Status(), found, roles)
+	}, roleChanger{host, client})
 	if err != nil {
 		return err
 	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, host.keep, func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { client.SetUplinks(host.setUplinks(found)) })
 	})

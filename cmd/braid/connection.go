@@ -68,8 +68,11 @@ type purposed struct {
 
 // SetPurpose implements tunnel.Conn.
 func (c purposed) SetPurpose(p tunnel.Purpose) error {
-	if p != tunnel.ForStreams {
+	switch p {
+	case tunnel.ForPackets:
 		return nil
+	case tunnel.ForPath:
+		return c.SetNotSentLowat(pathNotSentBytes)
 	}
 	if err := c.SetCongestionControl(string(c.congestion)); err != nil {
 		return err
@@ -105,6 +108,15 @@ func (c purposed) Progress() uint64 {
 	return info.BytesAcked + info.BytesReceived
 }
 
+// Heard implements tunnel.Conn.
+func (c purposed) Heard() (time.Duration, error) {
+	info, err := c.TCPInfo()
+	return min(info.LastDataReceived, info.LastAckReceived), err
+}
+
+// SetSendRoom implements tunnel.Conn. The kernel doubles what it is given.
+func (c purposed) SetSendRoom(bytes uint64) error { return c.SetSendBuffer(int(bytes / 2)) }
+
 // RaiseReceiveBuffer implements tunnel.Conn.
 func (c purposed) RaiseReceiveBuffer() { _ = c.SetReceiveBuffer(2 * receiveBufferBytes) }
 
@@ -115,6 +127,7 @@ func (c purposed) RaiseReceiveBuffer() { _ = c.SetReceiveBuffer(2 * receiveBuffe
 const (
 	notSentBytes       = 256 << 10
 	streamNotSentBytes = 1 << 20
+	pathNotSentBytes   = 16 << 10
 )
 
 // dialer makes a client's carriers.
@@ -124,22 +137,25 @@ type dialer struct {
 	congestion streamCongestion
 }
 
-// Dial connects over one uplink. The socket is bound to the uplink's address,
-// not to its device: a binding to the device would be inherited by the
-// subflows over other uplinks.
+// Dial connects over one uplink. But for a path carrier's the socket is bound
+// to the uplink's address, not to its device: a binding to the device would be
+// inherited by the subflows over other uplinks.
 func (d *dialer) Dial(ctx context.Context, server netip.AddrPort, via tunnel.Uplink, purpose tunnel.Purpose) (tunnel.Conn, error) {
 	local, ok := addressFor(via, server.Addr())
 	if !ok {
 		return nil, fmt.Errorf("uplink %s has no address for %v", via.Name, server)
 	}
-	congestion := string(d.congestion)
-	if purpose == tunnel.ForPackets {
-		congestion = congestionControl()
-	}
-	c, err := mptcp.Dial(ctx, server, mptcp.Options{
-		Mark: carrierMark, Local: local, CongestionControl: congestion, NotSentLowatBytes: notSentBytes,
+	o := mptcp.Options{
+		Mark: carrierMark, Local: local, CongestionControl: string(d.congestion), NotSentLowatBytes: notSentBytes,
 		ReceiveBufferBytes: receiveBufferBytes, UserspacePathManager: true,
-	})
+	}
+	switch purpose {
+	case tunnel.ForPackets:
+		o.CongestionControl = congestionControl()
+	case tunnel.ForPath:
+		o.CongestionControl, o.PlainTCP, o.UserspacePathManager, o.Device = congestionControl(), true, false, via.Name
+	}
+	c, err := mptcp.Dial(ctx, server, o)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +188,7 @@ type clientConn struct {
 
 	mu      sync.Mutex // guards what follows
 	scratch []mptcp.PathSubflow
+	epochs  map[string]uint32 // of the uplinks, as last set
 }
 
 // errUplinkGone ends a plain TCP carrier whose uplink is gone: it cannot move.
@@ -179,6 +196,11 @@ var errUplinkGone = errors.New("its uplink is gone, and plain TCP cannot move to
 
 // SetUplinks implements tunnel.Conn.
 func (c *clientConn) SetUplinks(list []tunnel.Uplink) error {
+	if kept := c.renewed(list); len(kept) < len(list) {
+		if _, err := c.bond.Sync(c.paths(kept)); err != nil && !errors.Is(err, mptcp.ErrFallback) {
+			return err
+		}
+	}
 	_, err := c.bond.Sync(c.paths(list))
 	if !errors.Is(err, mptcp.ErrFallback) {
 		return err
@@ -190,6 +212,24 @@ func (c *clientConn) SetUplinks(list []tunnel.Uplink) error {
 	}
 	c.Close()
 	return errUplinkGone
+}
+
+// renewed returns the uplinks whose subflows may stay: those whose epoch is the
+// one before.
+func (c *clientConn) renewed(list []tunnel.Uplink) (kept []tunnel.Uplink) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.epochs == nil {
+		c.epochs = make(map[string]uint32)
+	}
+	for _, u := range list {
+		was, known := c.epochs[u.Name]
+		c.epochs[u.Name] = u.Epoch
+		if !known || was == u.Epoch {
+			kept = append(kept, u)
+		}
+	}
+	return kept
 }
 
 // paths chooses one way to the server for each uplink: from an address of the
@@ -263,11 +303,18 @@ func appendPlain(dst []tunnel.Subflow, c *mptcp.Conn, via string) ([]tunnel.Subf
 	return append(dst, t), nil
 }
 
+// headerBytes of a segment with data: IPv4, TCP, and the options that Multipath
+// TCP and timestamps need. An IPv6 header has 20 more, an acknowledgement 8
+// fewer.
+const headerBytes = 20 + 20 + 12 + 20
+
 func subflow(local, remote netip.AddrPort, t mptcp.TCPInfo) tunnel.Subflow {
 	return tunnel.Subflow{
 		Local: local, Remote: remote, RTT: t.RTT,
 		RxBytes: t.BytesReceived, TxBytes: t.BytesSent - t.BytesRetransmitted,
 		TxSegments: uint64(t.SegmentsSent), Retransmission: uint64(t.TotalRetransSegs),
+		WireBytes: t.BytesReceived + t.BytesSent + headerBytes*uint64(t.SegmentsSent+t.SegmentsReceived),
+		NotSent:   uint64(t.NotSentBytes),
 	}
 }
 

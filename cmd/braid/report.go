@@ -1,25 +1,28 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"braid/config"
 	"braid/control"
 	"braid/hostnet"
+	"braid/scheduler"
 	"braid/tunnel"
 	"braid/tunnel/egress"
 )
 
 // clientStatus says in the control API's words how a client is.
-func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Uplink) *control.Client {
+func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Uplink, roleOf func(string) config.Role) *control.Client {
 	c := &control.Client{
 		Role: control.RoleClient, Version: versionText(),
 		Session: control.Session{
 			State: control.SessionDown, Addresses: s.Settings.Addresses, Routes: s.Settings.Routes,
 			MTU: s.Settings.MTU, Device: cfg.Tunnel.Name,
 		},
-		Packets: packets(s.Counters), Streams: streams(s.Streams), Carriers: carriers(s.Streams, s.Connected),
-		Uplinks: []control.Uplink{},
+		Packets: packets(s.Counters), Streams: streams(s.Streams), Carriers: carriers(s.Streams, s.Connected, connectedPaths(s.Paths)),
+		Uplinks: []control.Uplink{}, Events: []control.Event{},
+		OverflowEngaged: s.Overflow, OverflowReason: s.OverflowReason,
 	}
 	if !s.Session.IsZero() {
 		c.Session.ID = s.Session.String()
@@ -37,37 +40,57 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 	for _, u := range s.Usage {
 		used[u.Uplink] = u
 	}
+	paths := make(map[string]tunnel.PathStatus)
+	for _, p := range s.Paths {
+		paths[p.Uplink] = p
+	}
+	names := make([]string, 0, len(found))
 	for _, f := range found {
-		u := uplink(used[f.Name], s.MPTCP && s.Connected)
-		delete(used, f.Name)
-		u.Interface, u.Role = f.Name, string(cfg.Uplink(f.Name).Role)
-		u.State, u.Reason = uplinkState(cfg, f, u.Subflows, s.Connected)
+		names = append(names, f.Name)
+	}
+	for _, p := range s.Paths { // what was there
+		if !slices.Contains(names, p.Uplink) {
+			names = append(names, p.Uplink)
+		}
+	}
+	for _, name := range names {
+		u := uplink(used[name], s.MPTCP && s.Connected)
+		u.Interface, u.Role, u.ConfiguredRole = name, string(roleOf(name)), string(cfg.Uplink(name).Role)
+		if p, ok := paths[name]; ok {
+			addPath(&u, p)
+		}
+		if roleOf(name) == config.RoleNever {
+			u.State, u.Reason, u.Use = control.UplinkOff, "its role is never", control.UseNone
+		} else if u.State == "" {
+			u.State, u.Reason, u.Use = control.UplinkDead, "it has no usable address", control.UseNone
+		}
 		c.Uplinks = append(c.Uplinks, u)
 	}
-	for _, g := range s.Usage { // what was used and is not there now
-		if _, gone := used[g.Uplink]; !gone {
-			continue
-		}
-		u := uplink(g, false)
-		u.Interface, u.Role = g.Uplink, string(cfg.Uplink(g.Uplink).Role)
-		u.State, u.Reason = control.UplinkDead, "it is down, gone or without a default route"
-		c.Uplinks = append(c.Uplinks, u)
+	for _, e := range s.Events {
+		c.Events = append(c.Events, control.Event{
+			Time: e.Time.UTC().Format(time.RFC3339Nano), Uplink: e.Uplink, From: e.From.String(), To: e.To.String(), Reason: e.Reason,
+		})
 	}
 	return c
 }
 
-func uplinkState(cfg *config.Client, f hostnet.Uplink, subflows int, connected bool) (state, reason string) {
-	switch {
-	case cfg.Uplink(f.Name).Role == config.RoleNever:
-		return control.UplinkOff, "its role is never"
-	case !f.Usable():
-		return control.UplinkDead, "it has no usable address"
-	case subflows > 0:
-		return control.UplinkUp, ""
-	case !connected:
-		return control.UplinkProbing, "no connection to the server"
+// addPath adds what an uplink's path carrier tells.
+func addPath(u *control.Uplink, p tunnel.PathStatus) {
+	u.State, u.Use = p.State.String(), p.Use.String()
+	u.Since = p.Since.UTC().Format(time.RFC3339)
+	if p.State != scheduler.Up {
+		u.Reason = p.Reason
+	} else if p.Use != scheduler.Active {
+		u.Reason = p.UseReason
 	}
-	return control.UplinkProbing, "its subflow is not there yet"
+	if p.RTT.Smoothed > 0 {
+		u.RTTms, u.MinRTTms, u.JitterMs = milliseconds(p.RTT.Smoothed), milliseconds(p.RTT.Min), milliseconds(p.RTT.Jitter)
+	}
+	if p.Cap != nil {
+		u.Role = p.Role.String()
+		u.CapBytes, u.CapUsedBytes, u.CapResets = p.Cap.LimitBytes, p.Cap.UsedBytes, p.Cap.Resets.UTC().Format(time.RFC3339)
+	}
+	u.BeatsSent, u.BeatsLost, u.Deaths = p.BeatsSent, p.BeatsLost, uint64(p.Deaths)
 }
 
 // serverStatus says in the control API's words how a server is.
@@ -84,7 +107,7 @@ func serverStatus(cfg *config.Server, listen []string, s tunnel.ServerStatus, eg
 		peer := control.Peer{
 			Name: p.Name, PublicKey: p.Key.String(), State: control.SessionDown, Remote: p.Remote, MPTCP: p.MPTCP,
 			Addresses: p.Addresses, Routes: p.Routes, Packets: packets(p.Counters), Uplinks: []control.Uplink{},
-			Streams: streams(p.Streams), Carriers: carriers(p.Streams, p.Connected),
+			Streams: streams(p.Streams), Carriers: carriers(p.Streams, p.Connected, p.Paths),
 		}
 		if p.Connected {
 			peer.State = control.SessionUp
@@ -97,6 +120,12 @@ func serverStatus(cfg *config.Server, listen []string, s tunnel.ServerStatus, eg
 			u.Interface, u.State = g.Uplink, control.UplinkUp
 			if g.Subflows == 0 {
 				u.State = control.UplinkDead
+			}
+			for _, said := range p.Uplinks { // the client knows better
+				if said.Name == g.Uplink {
+					u.State, u.Reason = scheduler.State(said.State).String(), said.Reason
+					u.Role, u.Use = scheduler.Role(said.Role).String(), scheduler.Use(said.Use).String()
+				}
 			}
 			peer.Uplinks = append(peer.Uplinks, u)
 		}
@@ -112,8 +141,17 @@ func uplink(g tunnel.UplinkUsage, mptcp bool) control.Uplink {
 	}
 }
 
-func carriers(s tunnel.LaneStatus, connected bool) control.Carriers {
-	c := control.Carriers{Bond: s.Carriers + s.Reverse, Reverse: s.Reverse, Idle: s.Idle}
+func connectedPaths(list []tunnel.PathStatus) (n int) {
+	for _, p := range list {
+		if p.Connected {
+			n++
+		}
+	}
+	return n
+}
+
+func carriers(s tunnel.LaneStatus, connected bool, paths int) control.Carriers {
+	c := control.Carriers{Path: paths, Bond: s.Carriers + s.Reverse, Reverse: s.Reverse, Idle: s.Idle}
 	if connected {
 		c.Bond++ // that of packets
 	}

@@ -12,6 +12,7 @@ import (
 	"braid/config"
 	"braid/control"
 	"braid/hostnet"
+	"braid/scheduler"
 	"braid/tunnel"
 	"braid/tunnel/egress"
 	"braid/tunnel/wire"
@@ -36,15 +37,34 @@ func TestClientStatusOfUplinks(t *testing.T) {
 			{Uplink: "wifi", RxBytes: 77},
 		},
 	}
-	want := []control.Uplink{
-		{Interface: "dsl", Role: "bond", State: "up", RTTms: 30, RxBytes: 1000, RxBps: 8e6, MPTCP: true, Subflows: 1},
-		{Interface: "lte", Role: "bond", State: "probing", Reason: "its subflow is not there yet"},
-		{Interface: "lora", Role: "never", State: "off", Reason: "its role is never"},
-		{Interface: "usb", Role: "bond", State: "dead", Reason: "it has no usable address"},
-		{Interface: "wifi", Role: "bond", State: "dead", Reason: "it is down, gone or without a default route", RxBytes: 77},
+	at := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
+	s.Paths = []tunnel.PathStatus{
+		{Uplink: "dsl", Present: true, State: scheduler.Up, Reason: "answers", Use: scheduler.Active, Since: at, BeatsSent: 7, BeatsLost: 1,
+			RTT: scheduler.RTT{Smoothed: 29 * time.Millisecond, Min: 28 * time.Millisecond, Jitter: time.Millisecond}},
+		{Uplink: "lte", Present: true, Role: scheduler.Backup, State: scheduler.Up, Use: scheduler.Standby, UseReason: "its role is backup", Since: at},
+		{Uplink: "wifi", State: scheduler.Dead, Reason: "it is down", Since: at, Deaths: 2},
 	}
-	got := clientStatus(cfg, s, found)
+	s.Events = []tunnel.UplinkEvent{{Time: at, Uplink: "wifi", From: scheduler.Up, To: scheduler.Dead, Reason: "it is down"}}
+	since := "2026-11-21T10:00:00Z"
+	want := []control.Uplink{
+		{Interface: "dsl", Role: "bond", ConfiguredRole: "bond", State: "up", Use: "active", Since: since, RTTms: 29, MinRTTms: 28, JitterMs: 1,
+			RxBytes: 1000, RxBps: 8e6, MPTCP: true, Subflows: 1, BeatsSent: 7, BeatsLost: 1},
+		{Interface: "lte", Role: "backup", ConfiguredRole: "bond", State: "up", Reason: "its role is backup", Use: "standby", Since: since},
+		{Interface: "lora", Role: "never", ConfiguredRole: "never", State: "off", Reason: "its role is never", Use: "none"},
+		{Interface: "usb", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: "it has no usable address", Use: "none"},
+		{Interface: "wifi", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: "it is down", Use: "none", Since: since, RxBytes: 77, Deaths: 2},
+	}
+	roles := func(name string) config.Role {
+		if name == "lte" { // set while running
+			return config.RoleBackup
+		}
+		return cfg.Uplink(name).Role
+	}
+	got := clientStatus(cfg, s, found, roles)
 	if d := cmp.Diff(want, got.Uplinks); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]control.Event{{Time: since, Uplink: "wifi", From: "up", To: "dead", Reason: "it is down"}}, got.Events); d != "" {
 		t.Error(d)
 	}
 	if got.Role != "client" || got.Session.State != "up" || got.Session.RTTms != 31.5 || !got.Session.MPTCP || got.Carriers.Bond != 1 {
@@ -52,12 +72,9 @@ func TestClientStatusOfUplinks(t *testing.T) {
 	}
 
 	s.Connected, s.LastError, s.Usage = false, errors.New("connection refused"), nil
-	got = clientStatus(cfg, s, found[:1])
+	got = clientStatus(cfg, s, found[:1], roles)
 	if got.Session.State != "down" || got.Session.Reason != "connection refused" || got.Session.MPTCP || got.Carriers.Bond != 0 {
 		t.Errorf("session %+v", got.Session)
-	}
-	if u := got.Uplinks[0]; u.State != "probing" || u.Reason != "no connection to the server" {
-		t.Errorf("uplink %+v", u)
 	}
 }
 

@@ -33,16 +33,9 @@ func newStatusCommand() *cobra.Command {
 }
 
 func showStatus(cmd *cobra.Command, socket string, asJSON bool) error {
-	sockets := []string{socket}
-	if socket == "" {
-		sockets, _ = filepath.Glob(runDir + "/*.sock") // the pattern is good
-		if len(sockets) == 0 {
-			sockets = []string{runDir + "/client.sock"} // for its error message
-		}
-	}
 	var errs []error
 	shown := 0
-	for _, s := range sockets {
+	for _, s := range controlSockets(socket) {
 		b, err := control.Fetch(cmd.Context(), s)
 		if err != nil {
 			errs = append(errs, err)
@@ -57,6 +50,19 @@ func showStatus(cmd *cobra.Command, socket string, asJSON bool) error {
 		return nil // a socket that a dead daemon left is no news
 	}
 	return errors.Join(errs...)
+}
+
+// controlSockets are the sockets of the daemons to ask: the one that is named,
+// or all that have theirs in runDir.
+func controlSockets(socket string) []string {
+	if socket != "" {
+		return []string{socket}
+	}
+	sockets, _ := filepath.Glob(runDir + "/*.sock") // the pattern is good
+	if len(sockets) == 0 {
+		return []string{runDir + "/client.sock"} // for its error message
+	}
+	return sockets
 }
 
 func printStatus(cmd *cobra.Command, b json.RawMessage, asJSON, another bool) error {
@@ -77,11 +83,12 @@ func printStatus(cmd *cobra.Command, b json.RawMessage, asJSON, another bool) er
 	return control.WriteText(out, v)
 }
 
-// serveControl opens the control socket and returns what serves it.
-func serveControl(path string, status func() any) (serve func(context.Context) error, err error) {
+// serveControl opens the control socket and returns what serves it. With a nil
+// change it only tells.
+func serveControl(path string, status func() any, change control.Changer) (serve func(context.Context) error, err error) {
 	l, err := control.Listen(path)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return control.Serve(ctx, l, status) }, nil
+	return func(ctx context.Context) error { return control.Serve(ctx, l, status, change) }, nil
 }

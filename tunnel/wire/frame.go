@@ -41,6 +41,9 @@ const (
 	TypePing    Type = 0x04
 	TypePong    Type = 0x05
 	TypeClose   Type = 0x06
+	TypeUplinks Type = 0x07
+	TypePath    Type = 0x08
+	TypeBacklog Type = 0x09
 	TypePacket  Type = 0x10
 	TypeOpen    Type = 0x20
 	TypeOpened  Type = 0x21
@@ -74,7 +77,7 @@ func malformed(format string, args ...any) error {
 
 var typeNames = map[Type]string{
 	TypeHello: "hello", TypeWelcome: "welcome", TypeRefuse: "refuse",
-	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypePacket: "packet",
+	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypePacket: "packet",
 	TypeOpen: "open", TypeOpened: "opened", TypeData: "data", TypeFin: "fin",
 	TypeAck: "ack", TypeReset: "reset", TypeResume: "resume", TypeResumed: "resumed",
 	TypeWant: "want",
@@ -96,6 +99,12 @@ func lengthLimits(t Type) (low, high int, ok bool) {
 		return VnetLen + minIPLen, MaxPayloadLen, true
 	case TypePing, TypePong:
 		return pingLen, pingLen, true
+	case TypeBacklog:
+		return backlogLen, backlogLen, true
+	case TypePath:
+		return 1, 1 + maxText, true
+	case TypeUplinks:
+		return 2, MaxUplinks*(2*(1+maxText)+3) + 2, true
 	case TypeHello, TypeWelcome, TypeRefuse, TypeClose:
 		return 1, MaxControlLen, true
 	}

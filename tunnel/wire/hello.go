@@ -25,6 +25,7 @@ const (
 	KindPackets Kind = 1 // Packets; it begins the session and keeps it
 	KindStreams Kind = 2 // streams that the client opens, one after the other
 	KindReverse Kind = 3 // streams that the server opens, likewise
+	KindPath    Kind = 4 // bound to one uplink, which it watches
 )
 
 // Features of Hello and Welcome.
@@ -97,7 +98,7 @@ func ParseHello(p []byte) (Hello, error) {
 	copy(h.Session[:], c.take(len(h.Session), "hello session"))
 	h.Features = c.u64("hello features")
 	h.Software = c.text("hello software")
-	if c.err == nil && (h.Kind < KindPackets || h.Kind > KindReverse) {
+	if c.err == nil && (h.Kind < KindPackets || h.Kind > KindPath) {
 		c.err = malformed("hello: unknown carrier kind %d", h.Kind)
 	}
 	if c.err == nil && h.Kind != KindPackets && h.Session.IsZero() {

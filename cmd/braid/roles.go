@@ -1,0 +1,68 @@
+package main
+
+import (
+	"slices"
+
+	"braid/config"
+	"braid/control"
+	"braid/hostnet"
+	"braid/scheduler"
+	"braid/tunnel"
+)
+
+// roleOf is the role of an uplink now: what was set while running, or else what
+// is configured.
+func (h *clientHost) roleOf(name string) config.Role {
+	if r, ok := h.roles[name]; ok {
+		return r
+	}
+	return h.cfg.Uplink(name).Role
+}
+
+// schedulerRole says a role in the tunnel's words.
+func schedulerRole(r config.Role) scheduler.Role {
+	role, err := scheduler.ParseRole(string(r))
+	if err != nil { // config knows no others
+		return scheduler.Never
+	}
+	return role
+}
+
+// roleChanger changes roles while the client runs.
+type roleChanger struct {
+	host   *clientHost
+	client *tunnel.Client
+}
+
+// SetRole implements control.Changer.
+func (c roleChanger) SetRole(uplink, role string) error {
+	usable, err := c.host.setRole(uplink, role)
+	if err == nil {
+		c.client.SetUplinks(usable)
+	}
+	return err
+}
+
+// setRole notes a role and returns what the tunnel may use from now on.
+func (h *clientHost) setRole(uplink, role string) ([]tunnel.Uplink, error) {
+	h.mu.Lock()
+	known := slices.ContainsFunc(h.found, func(u hostnet.Uplink) bool { return u.Name == uplink })
+	if !known {
+		err := &control.UnknownUplinkError{Uplink: uplink}
+		for _, u := range h.found {
+			err.Known = append(err.Known, u.Name)
+		}
+		h.mu.Unlock()
+		return nil, err
+	}
+	if role == control.RoleDefault {
+		delete(h.roles, uplink)
+	} else {
+		h.roles[uplink] = config.Role(role)
+	}
+	found := h.found
+	h.mu.Unlock()
+	return h.setUplinks(found), nil
+}
+
+var _ control.Changer = roleChanger{}

@@ -1,0 +1,128 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// uplinkTable writes a line for each uplink and, below it, the reason for what
+// it says. With the longest name of an interface it fits into textColumns.
+func uplinkTable(b *strings.Builder, first string, list []Uplink) {
+	var lines strings.Builder
+	t := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "%s\trole\tstate\trtt\tloss\tdown\tup\tbytes\n", first)
+	for _, u := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", shortName(u.Interface), u.roleText(), u.stateText(), milliseconds(u.RTTms),
+			percent(u.LossPct), FormatRate(u.RxBps), FormatRate(u.TxBps), FormatBytes(u.RxBytes+u.TxBytes))
+	}
+	t.Flush()
+	row := -1 // the first line is the heading
+	for line := range strings.Lines(lines.String()) {
+		writeTrimmed(b, line)
+		if row >= 0 && row < len(list) && list[row].Reason != "" {
+			writeWrapped(b, "  ", list[row].Reason)
+		}
+		row++
+	}
+}
+
+// overflowText says whether the uplinks with the role overflow are in use, if
+// there are such.
+func (s *Client) overflowText(b *strings.Builder) {
+	text := "overflow: "
+	switch {
+	case s.OverflowEngaged:
+		text += "in use"
+	case s.OverflowReason != "":
+		text += "not in use"
+	default:
+		return
+	}
+	if s.OverflowReason != "" {
+		text += ", " + s.OverflowReason
+	}
+	writeWrapped(b, "", text)
+}
+
+// WriteUplinks writes one line for each uplink of a client, for people who
+// want to change one.
+func WriteUplinks(w io.Writer, s *Client) error {
+	var b strings.Builder
+	if len(s.Uplinks) == 0 {
+		b.WriteString(noUplink)
+	} else {
+		var lines strings.Builder
+		t := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
+		fmt.Fprint(t, "uplink\trole\tconfigured\tstate\tuse\tthis month\treason\n")
+		for _, u := range s.Uplinks {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", u.Interface, dash(u.Role), dash(u.ConfiguredRole),
+				u.State, dash(u.Use), u.capText(), strings.Join(strings.Fields(u.Reason), " "))
+		}
+		t.Flush()
+		writeTrimmed(&b, lines.String())
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+const noUplink = "no uplink: no interface has a default route, or the configuration allows none\n"
+
+// roleText is the role and how much of the cap is used.
+func (u *Uplink) roleText() string {
+	if u.CapBytes == 0 {
+		return dash(u.Role)
+	}
+	return fmt.Sprintf("%s %s", dash(u.Role), u.capPercent())
+}
+
+func (u *Uplink) capPercent() string {
+	// A cap that is not used up must not look so.
+	pct := 100 * (float64(u.CapUsedBytes) / float64(u.CapBytes))
+	if u.CapUsedBytes < u.CapBytes {
+		pct = min(pct, 99)
+	}
+	return fmt.Sprintf("%.0f %%", min(pct, 999))
+}
+
+// capText is how much of the cap is used, and when it begins anew.
+func (u *Uplink) capText() string {
+	if u.CapBytes == 0 {
+		return dash("")
+	}
+	text := fmt.Sprintf("%s of %s (%s)", FormatBytes(u.CapUsedBytes), FormatBytes(u.CapBytes), u.capPercent())
+	if at, err := time.Parse(time.RFC3339, u.CapResets); err == nil {
+		text += at.Format(" until 2006-01-02")
+	}
+	return text
+}
+
+// stateText marks what could carry and waits. Of a quarantined uplink that goes
+// without saying.
+func (u *Uplink) stateText() string {
+	if u.Use == UseStandby && u.State != UplinkQuarantined {
+		return u.State + ", standby"
+	}
+	return u.State
+}
+
+// shortName is the name of an uplink, or the address that stands for it on a
+// server, in at most 22 columns.
+func shortName(name string) string {
+	const columns = 22
+	r := []rune(name)
+	if len(r) <= columns {
+		return name
+	}
+	half := (columns - 1) / 2
+	return string(r[:columns-1-half]) + "…" + string(r[len(r)-half:])
+}
+
+func percent(pct float64) string {
+	if pct >= 9.95 {
+		return fmt.Sprintf("%.0f %%", pct)
+	}
+	return fmt.Sprintf("%.1f %%", pct)
+}

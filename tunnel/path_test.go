@@ -1,0 +1,222 @@
+package tunnel
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"braid/scheduler"
+)
+
+// used is what the carrier of packets may use: names, "-" behind a backup's.
+func (c *testClient) used() string {
+	c.mu.Lock()
+	car := c.current
+	c.mu.Unlock()
+	if car == nil {
+		return "no carrier"
+	}
+	f := car.conn.(*fakeConn)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var names []string
+	for _, u := range f.uplinks {
+		name := u.Name
+		if u.Backup {
+			name += "-"
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func (c *testClient) path(name string) PathStatus {
+	for _, p := range c.Status().Paths {
+		if p.Uplink == name {
+			return p
+		}
+	}
+	return PathStatus{}
+}
+
+func (c *testClient) state(name string) scheduler.State { return c.path(name).State }
+
+// chat is a little traffic, until it is stopped.
+func (w *world) chat(c *testClient) (stop func()) {
+	done := make(chan struct{})
+	w.running.Go(func() {
+		for {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-done:
+				return
+			}
+			c.paths.moved()
+		}
+	})
+	return sync.OnceFunc(func() { close(done) })
+}
+
+func TestPathsAreWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+		peer := w.server.Status().Peers[0]
+		if peer.Paths != 2 {
+			t.Errorf("the server has %d path carriers", peer.Paths)
+		}
+		w.await("the server has been told", func() bool {
+			said := w.server.Status().Peers[0].Uplinks
+			return len(said) == 2 && said[0].Name == "dsl" && said[0].State == uint8(scheduler.Up) && said[1].Use == uint8(scheduler.Active)
+		})
+		// Without traffic there are few beats.
+		time.Sleep(10 * time.Minute)
+		before := c.path("dsl").BeatsSent
+		time.Sleep(10 * time.Minute)
+		if n := c.path("dsl").BeatsSent - before; n < 9 || n > 11 {
+			t.Errorf("%d beats in ten idle minutes", n)
+		}
+	})
+}
+
+func TestBlackHoleOfOneUplink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+		stop := w.chat(c)
+		defer stop()
+		time.Sleep(time.Second)
+		w.net.setHole("dsl", true)
+		began := time.Now()
+		w.within(400*time.Millisecond, "it is dead", func() bool { return c.used() == "lte" })
+		t.Logf("dead after %v: %s", time.Since(began), c.path("dsl").Reason)
+		w.await("the server has been told", func() bool {
+			return w.server.Status().Peers[0].Uplinks[0].State == uint8(scheduler.Dead)
+		})
+		time.Sleep(5 * time.Second)
+		if c.used() != "lte" {
+			t.Errorf("uses %q while dsl is a black hole", c.used())
+		}
+		epoch := c.paths.paths[0].epoch
+		w.net.setHole("dsl", false)
+		w.within(2*time.Second, "it is back", func() bool { return c.used() == "dsl lte" })
+		stop()
+		if epoch == 0 {
+			t.Error("its subflows are those from before")
+		}
+		if p := c.path("dsl"); p.Deaths != 1 || p.State != scheduler.Up {
+			t.Errorf("%+v", p)
+		}
+		events := c.Status().Events
+		last := events[len(events)-1]
+		if last.Uplink != "dsl" || last.To != scheduler.Up {
+			t.Errorf("last event %+v", last)
+		}
+	})
+}
+
+// While no uplink works nothing is taken away, and the first that returns gets
+// new subflows.
+func TestBlackHoleOfAllUplinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+		stop := w.chat(c)
+		defer stop()
+		time.Sleep(time.Second)
+		w.net.setHole("dsl", true)
+		w.net.setHole("lte", true)
+		w.within(time.Second, "both are dead", func() bool {
+			return c.state("dsl") == scheduler.Dead && c.state("lte") == scheduler.Dead
+		})
+		if used := c.used(); used == "" {
+			t.Error("the last uplink was taken away, too")
+		}
+		time.Sleep(3 * time.Second)
+		w.net.setHole("lte", false)
+		w.within(time.Second, "one is back", func() bool { return c.used() == "lte" })
+	})
+}
+
+func TestBackupStandsBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		backup := uplinkB
+		backup.Role = scheduler.Backup
+		c.SetUplinks([]Uplink{uplinkA, backup})
+		w.await("it stands by", func() bool { return c.used() == "dsl lte-" })
+		stop := w.chat(c)
+		defer stop()
+		time.Sleep(2 * time.Second)
+		w.net.setHole("dsl", true)
+		w.within(400*time.Millisecond, "it is used", func() bool { return c.used() == "lte" })
+		w.net.setHole("dsl", false)
+		w.within(2*time.Second, "it stands by again", func() bool { return c.used() == "dsl lte-" })
+	})
+}
+
+// A server that ends its carriers says nothing about the uplinks.
+func TestServerThatHangsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+		time.Sleep(10 * time.Second)
+		w.net.cut()
+		w.await("connected again", func() bool { return c.Status().Connected && w.server.Status().Peers[0].Paths == 2 })
+		time.Sleep(10 * time.Second)
+		for _, p := range c.Status().Paths {
+			if p.Deaths != 0 || p.State != scheduler.Up {
+				t.Errorf("%+v", p)
+			}
+		}
+	})
+}
+
+func TestCapDemotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.home()
+		c.CapUsed = func(name string) scheduler.CapRecord {
+			return scheduler.CapRecord{Month: time.Now().Local().Format("2006-01"), Bytes: 500}
+		}
+		capped := uplinkB
+		capped.CapBytes = 1000
+		c.SetUplinks([]Uplink{uplinkA, capped})
+		w.await("both are used", func() bool { return c.used() == "dsl lte" })
+		if used := c.Caps()["lte"].UsedBytes; used != 500 {
+			t.Errorf("%d bytes are used, want those from before", used)
+		}
+		w.await("it is known what the uplinks carry", func() bool { return len(c.Status().Usage) == 2 })
+		spend := func(wire uint64) { // as the ticker does
+			c.mu.Lock()
+			c.usage.uplinks["lte"].WireBytes += wire
+			list := c.usage.snapshot()
+			c.mu.Unlock()
+			c.paths.carried(time.Now(), list, false)
+			c.paths.poke()
+		}
+		spend(0)
+		spend(410)
+		w.await("near its cap it is for overflow", func() bool { return c.used() == "dsl lte-" && c.path("lte").Role == scheduler.Overflow })
+		spend(100)
+		w.await("over its cap it is a backup", func() bool { return c.path("lte").Role == scheduler.Backup })
+		if c.used() != "dsl lte-" {
+			t.Errorf("uses %q", c.used())
+		}
+	})
+}

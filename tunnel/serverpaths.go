@@ -1,0 +1,102 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"braid/tunnel/wire"
+)
+
+// sessionPath is a client's carrier of one uplink, at the server.
+type sessionPath struct {
+	car  *carrier
+	end  context.CancelCauseFunc
+	name string // the session's mutex guards it; empty: the client has not said
+}
+
+// servePath runs a carrier of one uplink. It answers beats, and tells by which
+// address an uplink comes.
+func (s *Server) servePath(ctx context.Context, a *arrival) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	p := &sessionPath{car: a.car, end: end}
+	a.car.out, a.car.stats, a.car.keep.listen = newOutbox(0), new(counters), true
+	a.car.hear.path = func(name string) error { return a.ses.enterPath(p, name, a.session) }
+	err := a.car.run(ctx, func([]byte) error {
+		return fmt.Errorf("%w frame order: a packet on the carrier of an uplink", wire.ErrMalformed)
+	})
+	a.ses.leavePath(p)
+	log := s.Log.With("client", a.ses.peer.Name, "uplink", p.name)
+	if errors.Is(err, wire.ErrMalformed) {
+		a.ses.stats.malformed.Add(1)
+		log.Warn("client broke the protocol", "remote", a.car.conn.RemoteAddr(), "error", err)
+		return
+	}
+	log.Debug("path carrier ended", "remote", a.car.conn.RemoteAddr(), "reason", err)
+}
+
+// enterPath gives a path carrier its name. One that had it is ended.
+func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.paths[name]
+	switch {
+	case p.name != "" || name == "":
+		return fmt.Errorf("%w path: it has one name", wire.ErrMalformed)
+	case id != s.id:
+		return errReplaced // the session is another by now
+	case old != nil:
+		old.end(errReplaced)
+	case len(s.paths) >= wire.MaxUplinks:
+		return errors.New("more uplinks than one client may have")
+	}
+	p.name = name
+	s.paths[name] = p
+	return nil
+}
+
+func (s *session) leavePath(p *sessionPath) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paths[p.name] == p {
+		delete(s.paths, p.name)
+	}
+}
+
+// endPathsLocked ends the path carriers of a session that is over.
+func (s *session) endPathsLocked() {
+	for _, p := range s.paths {
+		p.end(errReplaced)
+	}
+	clear(s.paths)
+	s.said = nil
+}
+
+// nameSubflows says which uplink each subflow comes by, where the client's path
+// carriers tell. Behind one address there may be two.
+func (s *session) nameSubflows(list []Subflow) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names map[netip.Addr]string
+	for name, p := range s.paths {
+		from, err := netip.ParseAddrPort(p.car.conn.RemoteAddr().String())
+		if err != nil {
+			continue
+		}
+		if names == nil {
+			names = make(map[netip.Addr]string, len(s.paths))
+		}
+		a := from.Addr().Unmap()
+		if _, two := names[a]; two {
+			name = ""
+		}
+		names[a] = name
+	}
+	for i := range list {
+		if name := names[list[i].Remote.Addr().Unmap()]; name != "" {
+			list[i].Uplink = name
+		}
+	}
+}
