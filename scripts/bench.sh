@@ -3,7 +3,11 @@
 # uplink alone.
 #
 #   scripts/bench.sh [SUITE...]    unshaped, cellA, cellB, cellC, requests, streams;
-#                                  default all, some 20 minutes
+#                                  default these, some 20 minutes
+#   scripts/bench.sh grid          40 pairs of uplinks, 80 minutes; -part 1/4 for pieces
+#   scripts/bench.sh failover      20 deaths of everything, hours; -rounds 1 for one
+#   scripts/bench.sh idle          a tunnel without traffic, 5 minutes
+#   scripts/bench.sh overflow      roles of uplinks, 3 minutes
 #   scripts/bench.sh -contenders braid,mptcp -runs down1 -rounds 1 cellA
 #                                  one figure, in less than a minute
 #   scripts/bench.sh -help         all flags

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 
 	"braid/lab/daemon"
@@ -81,6 +83,11 @@ func (*rawMPTCP) name() string { return "mptcp" }
 
 func (*rawMPTCP) start(ctx context.Context, n *topology.Net, _ string) error {
 	if err := n.AddSourceRules(); err != nil {
+		return err
+	}
+	// Or one SYN that is lost turns MPTCP off for an hour. Older kernels have no
+	// such setting, and do not need it.
+	if err := n.Client.SetSysctl("net.mptcp.blackhole_timeout", "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if _, err := n.Server.Run(ctx, "ip", "mptcp", "limits", "set", "subflow", "8", "add_addr_accepted", "0"); err != nil {

@@ -10,8 +10,11 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"braid/lab"
+	"braid/lab/emulator"
+	"braid/lab/probe"
 )
 
 // blockBytes is what the load generator reads and writes at once.
@@ -20,21 +23,35 @@ const blockBytes = 256 << 10
 // loadPort is where the load server listens.
 const loadPort = 7000
 
-// A connection begins with what it is for, and the number of its flow:
+// A connection begins with what it is for, and a number:
 //
-//	kind u8 | flow u64
+//	kind u8 | number u64
 const headerBytes = 9
 
-// Kinds of connections.
+// Kinds of connections. What the number is stands behind each.
 const (
-	sendToClient   = 'd' // until it breaks
-	takeFromClient = 'u' // until it ends
-	sendReply      = 'r' // replyBytes, then the end
-	echoBytesBack  = 'e' // until it ends
+	sendToClient   = 'd' // until it breaks; none
+	takeFromClient = 'u' // until it ends; of the flow
+	sendReply      = 'r' // then the end; bytes of the reply
+	sendReplies    = 'q' // one for each u64 that comes, which is its bytes; bytes of the first
+	sendAtRate     = 'p' // until the rate is 0; bits in a second, and so is each u64 that comes
+	echoBytesBack  = 'e' // until it ends; none
 )
 
 // replyBytes is the size of what a request brings: an object of a web page.
 const replyBytes = 100_000
+
+// readNumber reads what a client tells in a connection.
+func readNumber(c net.Conn) (uint64, error) {
+	var b [8]byte
+	_, err := io.ReadFull(c, b[:])
+	return binary.BigEndian.Uint64(b[:]), err
+}
+
+func writeNumber(c net.Conn, n uint64) error {
+	_, err := c.Write(binary.BigEndian.AppendUint64(nil, n))
+	return err
+}
 
 // loadServer serves connections of all kinds. What it sends is zeros.
 type loadServer struct {
@@ -89,19 +106,61 @@ func (s *loadServer) serve(c net.Conn) {
 	if _, err := io.ReadFull(c, header[:]); err != nil {
 		return
 	}
+	number := binary.BigEndian.Uint64(header[1:])
 	switch header[0] {
 	case sendToClient:
 		send(c, make([]byte, blockBytes))
 	case takeFromClient:
-		take(c, make([]byte, blockBytes), s.count(binary.BigEndian.Uint64(header[1:])))
+		take(c, make([]byte, blockBytes), s.count(number), nil)
 	case sendReply:
-		_, _ = c.Write(reply) // the client counts
+		_ = reply(c, number) // the client counts
+	case sendReplies:
+		var err error
+		for err == nil {
+			if err = reply(c, number); err == nil {
+				number, err = readNumber(c)
+			}
+		}
+	case sendAtRate:
+		sendPaced(c, number)
 	case echoBytesBack:
 		echo(c)
 	}
 }
 
-var reply = make([]byte, replyBytes)
+// reply sends n bytes.
+func reply(c net.Conn, n uint64) error {
+	for b := zeros; n > 0; {
+		b = b[:min(n, uint64(len(b)))]
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+		n -= uint64(len(b))
+	}
+	return nil
+}
+
+var zeros = make([]byte, blockBytes)
+
+// sendPaced sends at a rate, and at others as the client says.
+func sendPaced(c net.Conn, first uint64) {
+	var rate atomic.Uint64
+	rate.Store(first)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer rate.Store(0)
+		for {
+			n, err := readNumber(c)
+			if err != nil {
+				return
+			}
+			rate.Store(n)
+		}
+	})
+	_ = probe.SendPaced(c, func() emulator.BitRate { return emulator.BitRate(rate.Load()) })
+	c.Close() // which the client has asked for, or ends the reading
+	reading.Wait()
+}
 
 // count is the counter of what a flow brings from the client.
 func (s *loadServer) count(flow uint64) *atomic.Int64 {
@@ -122,11 +181,14 @@ func send(c net.Conn, b []byte) {
 	}
 }
 
-// take swallows until the connection ends.
-func take(c net.Conn, b []byte, count *atomic.Int64) {
+// take swallows until the connection ends; gaps may be nil.
+func take(c net.Conn, b []byte, count *atomic.Int64, gaps *probe.Gaps) {
 	for {
 		n, err := c.Read(b)
 		count.Add(int64(n))
+		if gaps != nil && n > 0 {
+			gaps.Arrived(time.Now())
+		}
 		if err != nil {
 			return
 		}
@@ -159,53 +221,68 @@ func (s *loadServer) close() {
 	s.conns.Wait()
 }
 
-// dial connects from a host and says what for; flow is its number.
-func (s *loadServer) dial(ctx context.Context, h *lab.Host, at netip.Addr, kind byte) (c net.Conn, flow uint64, err error) {
+// way is where connections of the load lead.
+type way struct {
+	host *lab.Host
+	from netip.Addr // invalid: as the host chooses
+	to   netip.Addr // the server
+}
+
+// dial connects and says what for, with the number that belongs to it.
+func (s *loadServer) dial(ctx context.Context, w way, kind byte, number uint64) (net.Conn, error) {
 	var d net.Dialer
 	d.SetMultipathTCP(s.multipath)
-	if c, err = h.DialWith(ctx, &d, "tcp", netip.AddrPortFrom(at, loadPort).String()); err != nil {
-		return nil, 0, fmt.Errorf("connect to the load server: %w", err)
+	if w.from.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(w.from, 0))
 	}
-	flow = s.flows.Add(1)
-	if _, err := c.Write(binary.BigEndian.AppendUint64([]byte{kind}, flow)); err != nil {
+	c, err := w.host.DialWith(ctx, &d, "tcp", netip.AddrPortFrom(w.to, loadPort).String())
+	if err != nil {
+		return nil, fmt.Errorf("connect to the load server: %w", err)
+	}
+	if _, err := c.Write(binary.BigEndian.AppendUint64([]byte{kind}, number)); err != nil {
 		c.Close()
-		return nil, 0, fmt.Errorf("ask the load server: %w", err)
+		return nil, fmt.Errorf("ask the load server: %w", err)
 	}
-	return c, flow, nil
+	return c, nil
 }
 
 // flows are running transfers between a host and the server.
 type flows struct {
 	counts []*atomic.Int64 // bytes that have arrived, of each
 	conns  []net.Conn
+	gaps   *probe.Gaps // between arrivals at the client, of all together
 	done   sync.WaitGroup
 }
 
 // run starts the transfers of a measurement.
-func (s *loadServer) run(ctx context.Context, h *lab.Host, at netip.Addr, what run) (*flows, error) {
-	f := &flows{}
-	kind := byte(sendToClient)
-	if what.up {
-		kind = takeFromClient
-	}
+func (s *loadServer) run(ctx context.Context, w way, what run) (*flows, error) {
+	f := &flows{gaps: probe.NewGaps(time.Now())}
 	for range what.flows {
-		c, number, err := s.dial(ctx, h, at, kind)
+		number := s.flows.Add(1)
+		kind := byte(sendToClient)
+		if what.up {
+			kind = takeFromClient
+		}
+		c, err := s.dial(ctx, w, kind, number)
 		if err != nil {
 			f.stop()
 			return nil, err
 		}
-		f.conns = append(f.conns, c)
-		b := make([]byte, blockBytes)
-		if what.up {
-			f.counts = append(f.counts, s.count(number))
-			f.done.Go(func() { send(c, b) })
-		} else {
-			count := new(atomic.Int64)
-			f.counts = append(f.counts, count)
-			f.done.Go(func() { take(c, b, count) })
+		if !what.up {
+			f.take(c)
+			continue
 		}
+		f.conns, f.counts = append(f.conns, c), append(f.counts, s.count(number))
+		f.done.Go(func() { send(c, make([]byte, blockBytes)) })
 	}
 	return f, nil
+}
+
+// take swallows what comes on a connection, which is the flows' to close.
+func (f *flows) take(c net.Conn) {
+	count := new(atomic.Int64)
+	f.conns, f.counts = append(f.conns, c), append(f.counts, count)
+	f.done.Go(func() { take(c, make([]byte, blockBytes), count, f.gaps) })
 }
 
 // received is how much of each flow has arrived.

@@ -5,14 +5,17 @@
 //	bench -braid PROGRAM [-wireguard PROGRAM] [flags] [SUITE...]
 //
 // SUITE is unshaped, cellA, cellB, cellC, requests or streams; none is all of
-// them. One figure of one suite takes less than a minute:
+// these. Only when named: grid, failover (or failoverA, failoverB), idle and
+// overflow. One figure of one suite takes less than a minute:
 //
 //	bench -contenders braid,mptcp -runs down1 -rounds 1 cellB
+//	bench -pairs "50/2 30/600ms" grid
 //
 // It needs root.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -23,47 +26,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"braid/lab/topology"
 )
-
-// suite is a network and what is measured in it.
-type suite struct {
-	name       string
-	about      string
-	net        func() topology.Config
-	contenders []string // unless others are chosen
-	measure    func(context.Context, *bench, *suite, []*stage) error
-}
-
-func fast() topology.Config { return topology.Fast(2) }
-
-var suites = []*suite{
-	{
-		"unshaped", "two uplinks without limits: what the code and the kernel can do", fast,
-		[]string{"braid", "mptcp", "wireguard-go"}, transfers(unshapedRuns),
-	},
-	{
-		"cellA", "DSL 50/10 Mb/s 30 ms, LTE 30/10 Mb/s 60 ms", topology.CellA,
-		[]string{"braid", "mptcp"}, transfers(cellRuns),
-	},
-	{
-		"cellB", "the same, but LTE 200 ms with 0.5 % loss", topology.CellB,
-		[]string{"braid", "mptcp"}, transfers(cellRuns),
-	},
-	{
-		"cellC", "the same, but LTE with 2 % loss", topology.CellC,
-		[]string{"braid", "mptcp"}, transfers(cellRuns),
-	},
-	{
-		"requests", "cell A: 100 KB on a new connection, one after another; and connections alone", topology.CellA,
-		[]string{"braid", "mptcp", "best-uplink"}, requests,
-	},
-	{
-		"streams", "two uplinks without limits: what idle connections cost", fast,
-		[]string{"braid"}, idleStreams,
-	},
-}
 
 // bench is what was asked for on the command line.
 type bench struct {
@@ -71,19 +34,27 @@ type bench struct {
 	congestion string // of the hosts; "" is the machine's
 	contenders []string
 	runs       []string
-	rounds     int
-	seconds    time.Duration // of a transfer, the warm-up apart; 0 is the suite's
+	rounds     int           // 0 is the suite's
+	seconds    time.Duration // of a measurement, the warm-up apart; 0 is the suite's
 	requests   int           // in a round
 	streams    int
+	pairs      []string // of the grid; none is all
+	part, of   int      // of the chosen pairs; all of them is 1 of 1
 	jsonFile   string
 	report     *report
 }
+
+// roundsOr is how often each measurement is taken.
+func (b *bench) roundsOr(usual int) int { return cmp.Or(b.rounds, usual) }
+
+// lengthOr is how long each takes.
+func (b *bench) lengthOr(usual time.Duration) time.Duration { return cmp.Or(b.seconds, usual) }
 
 // wants tells whether a run was asked for.
 func (b *bench) wants(run string) bool { return len(b.runs) == 0 || slices.Contains(b.runs, run) }
 
 func main() {
-	b := &bench{}
+	b := &bench{part: 1, of: 1}
 	list := func(to *[]string) func(string) error {
 		return func(s string) error { *to = strings.Split(s, ","); return nil }
 	}
@@ -91,9 +62,11 @@ func main() {
 	flag.StringVar(&b.programs.wireguard, "wireguard", "", "wireguard-go's program; without it that contender is left out")
 	flag.StringVar(&b.congestion, "congestion", "", "congestion control of the hosts in the lab and of braid's carriers, such as cubic; default the machine's and braid's")
 	flag.Func("contenders", "instead of each suite's own, with commas: "+strings.Join(contenderNames, ", "), list(&b.contenders))
-	flag.Func("runs", "only these transfers, with commas: down1, up1, down8 in cells; down1, up1, down4, up4 unshaped", list(&b.runs))
-	flag.IntVar(&b.rounds, "rounds", 3, "how often each measurement is taken, the contenders in turn")
-	flag.DurationVar(&b.seconds, "for", 0, "length of each transfer, the warm-up apart; default 12s in cells, 4s unshaped")
+	flag.Func("runs", "only these, with commas: down1, up1, down8 in cells; down1, up1, down4, up4 unshaped; "+strings.Join(failoverNames(), ", ")+" in failover", list(&b.runs))
+	flag.IntVar(&b.rounds, "rounds", 0, "how often each measurement is taken, the contenders in turn; default 3, in failover 20, in grid and overflow 1")
+	flag.DurationVar(&b.seconds, "for", 0, "length of each transfer, the warm-up apart; default 12s in cells, 4s unshaped, 17s in grid, 20s in overflow, 5m in idle")
+	flag.Func("pairs", "only these pairs of the grid, with commas: names, or parts of names", list(&b.pairs))
+	flag.Func("part", "only a part of the chosen pairs, such as 2/4: every fourth, from the second", b.setPart)
 	flag.IntVar(&b.requests, "requests", 40, "requests in a round of the suite requests")
 	flag.IntVar(&b.streams, "streams", 2000, "connections in the suite streams")
 	flag.StringVar(&b.jsonFile, "json", "", "write the results here, too")
@@ -111,8 +84,8 @@ func main() {
 func (b *bench) check(names []string) error {
 	var errs []error
 	for _, n := range names {
-		if !slices.ContainsFunc(suites, func(s *suite) bool { return s.name == n }) {
-			errs = append(errs, fmt.Errorf("there is no suite %s: want unshaped, cellA, cellB, cellC, requests or streams", n))
+		if !slices.ContainsFunc(suites, func(s *suite) bool { return s.answersTo(n) }) {
+			errs = append(errs, fmt.Errorf("there is no suite %s: want %s", n, strings.Join(suiteNames(), ", ")))
 		}
 	}
 	for _, n := range b.contenders {
@@ -121,14 +94,24 @@ func (b *bench) check(names []string) error {
 		}
 	}
 	for _, n := range b.runs {
-		if !slices.ContainsFunc(slices.Concat(unshapedRuns, cellRuns), func(r run) bool { return r.name == n }) {
-			errs = append(errs, fmt.Errorf("there is no run %s: want down1, up1, down4, up4 or down8", n))
+		if !slices.ContainsFunc(slices.Concat(unshapedRuns, cellRuns), func(r run) bool { return r.name == n }) && !slices.Contains(failoverNames(), n) {
+			errs = append(errs, fmt.Errorf("there is no run %s: want down1, up1, down4, up4 or down8, in failover %s", n, strings.Join(failoverNames(), ", ")))
 		}
 	}
-	if b.rounds < 1 || b.requests < 1 || b.streams < 1 || b.seconds < 0 {
+	if b.rounds < 0 || b.requests < 1 || b.streams < 1 || b.seconds < 0 {
 		errs = append(errs, errors.New("rounds, requests and streams must be at least 1, and a length above 0"))
 	}
+	if _, err := choosePairs(b.pairs, b.part, b.of); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
+}
+
+func (b *bench) setPart(text string) error {
+	if n, err := fmt.Sscanf(text, "%d/%d", &b.part, &b.of); err != nil || n != 2 || b.part < 1 || b.part > b.of {
+		return errors.New("want a part of all, such as 2/4")
+	}
+	return nil
 }
 
 func (b *bench) run(ctx context.Context, names []string) error {
@@ -137,14 +120,23 @@ func (b *bench) run(ctx context.Context, names []string) error {
 	}
 	b.programs.congestion = b.congestion
 	b.report = newReport(b.congestion)
+	if b.jsonFile != "" {
+		if err := b.report.load(b.jsonFile); err != nil {
+			return err
+		}
+	}
 	var errs []error
 	for _, s := range suites {
-		if len(names) == 0 || slices.Contains(names, s.name) {
+		if len(names) == 0 && !s.named || slices.ContainsFunc(names, s.answersTo) {
 			errs = append(errs, b.suite(ctx, s))
 		}
 	}
 	if b.jsonFile != "" {
-		errs = append(errs, b.report.write(b.jsonFile))
+		if err := b.report.save(b.jsonFile); err != nil {
+			errs = append(errs, err)
+		} else {
+			fmt.Println("written to", b.jsonFile)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -152,9 +144,11 @@ func (b *bench) run(ctx context.Context, names []string) error {
 // suite measures one suite with all contenders.
 func (b *bench) suite(ctx context.Context, s *suite) (err error) {
 	fmt.Printf("\n%s: %s\n", s.name, s.about)
-	names := s.contenders
-	if len(b.contenders) > 0 {
-		names = b.contenders
+	if s.own != nil {
+		if err := s.own(ctx, b, s); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		return nil
 	}
 	var stages []*stage
 	defer func() {
@@ -162,13 +156,13 @@ func (b *bench) suite(ctx context.Context, s *suite) (err error) {
 			err = errors.Join(err, g.close())
 		}
 	}()
-	for _, n := range names {
+	for _, n := range b.contendersOf(s) {
 		if n == "wireguard-go" && b.programs.wireguard == "" {
 			continue
 		}
-		g, err := newStage(ctx, s, newContender(n, b.programs), b.report.Default)
+		g, err := newStage(ctx, s.net(), newContender(n, b.programs), b.report.Default)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		stages = append(stages, g)
 	}
@@ -176,4 +170,12 @@ func (b *bench) suite(ctx context.Context, s *suite) (err error) {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	return nil
+}
+
+// contendersOf is who is measured in a suite.
+func (b *bench) contendersOf(s *suite) []string {
+	if len(b.contenders) > 0 {
+		return b.contenders
+	}
+	return s.contenders
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -19,6 +21,11 @@ type report struct {
 	Transfers []transferResult `json:"transfers,omitempty"`
 	Requests  []requestResult  `json:"requests,omitempty"`
 	Streams   []streamResult   `json:"streams,omitempty"`
+	Failover  []failoverResult `json:"failover,omitempty"`
+	Idle      []idleResult     `json:"idle,omitempty"`
+	Overflow  []overflowResult `json:"overflow,omitempty"`
+	// Grid is also of earlier runs, which measured other pairs.
+	Grid []gridResult `json:"grid,omitempty"`
 }
 
 func newReport(congestion string) *report {
@@ -204,7 +211,24 @@ func (r *report) addStreams(list []streamResult) {
 	fmt.Printf("\ngoal: at most 100 KB each, and the descriptors of before; the streams were set up in %.1f s\n", list[0].Set)
 }
 
-func (r *report) write(file string) error {
+// load takes over the grid of a report that was saved before, if there is one.
+func (r *report) load(file string) error {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var before report
+	if err == nil {
+		err = json.Unmarshal(b, &before)
+	}
+	if err != nil {
+		return fmt.Errorf("read earlier results: %w (remove %s to begin anew)", err, file)
+	}
+	r.Grid = before.Grid
+	return nil
+}
+
+func (r *report) save(file string) error {
 	b, err := json.MarshalIndent(r, "", "\t")
 	if err == nil {
 		err = os.WriteFile(file, append(b, '\n'), 0o644)
@@ -212,6 +236,5 @@ func (r *report) write(file string) error {
 	if err != nil {
 		return fmt.Errorf("write results: %w", err)
 	}
-	fmt.Println("written to", file)
 	return nil
 }

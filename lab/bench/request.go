@@ -30,11 +30,11 @@ type requestResult struct {
 func requests(ctx context.Context, b *bench, s *suite, stages []*stage) error {
 	type times struct{ whole, connect, first []time.Duration }
 	measured := make([]times, len(stages))
-	for range b.rounds {
+	for range b.roundsOr(3) {
 		for i, g := range stages {
 			t := &measured[i]
 			for range b.requests {
-				d, err := g.request(ctx)
+				d, err := g.request(ctx, replyBytes)
 				if err != nil {
 					return fmt.Errorf("%s: %w", g.name(), err)
 				}
@@ -67,22 +67,30 @@ func requests(ctx context.Context, b *bench, s *suite, stages []*stage) error {
 	return nil
 }
 
-// request makes one and returns how long it took, from before the connection
-// until the end of the reply.
-func (g *stage) request(ctx context.Context) (time.Duration, error) {
+// requestPatience bounds one request.
+const requestPatience = time.Minute
+
+// request makes one for so many bytes and returns how long it took, from before
+// the connection until the end of the reply.
+func (g *stage) request(ctx context.Context, bytes int64) (time.Duration, error) {
 	began := time.Now()
-	c, _, err := g.load.dial(ctx, g.net.Client, g.at, sendReply)
+	ctx, cancel := context.WithDeadline(ctx, began.Add(requestPatience))
+	defer cancel()
+	c, err := g.dial(ctx, sendReply, uint64(bytes))
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
+	if err := c.SetDeadline(began.Add(requestPatience)); err != nil {
+		return 0, err
+	}
 	n, err := io.Copy(io.Discard, c)
 	took := time.Since(began)
 	if err != nil {
 		return 0, fmt.Errorf("read the reply: %w", err)
 	}
-	if n != replyBytes {
-		return 0, fmt.Errorf("the reply has %d bytes, want %d", n, replyBytes)
+	if n != bytes {
+		return 0, fmt.Errorf("the reply has %d bytes, want %d", n, bytes)
 	}
 	return took, nil
 }
@@ -90,7 +98,7 @@ func (g *stage) request(ctx context.Context) (time.Duration, error) {
 // connect makes a connection and has one byte echoed.
 func (g *stage) connect(ctx context.Context) (connect, first time.Duration, err error) {
 	began := time.Now()
-	c, _, err := g.load.dial(ctx, g.net.Client, g.at, echoBytesBack)
+	c, err := g.dial(ctx, echoBytesBack, 0)
 	connect = time.Since(began)
 	if err != nil {
 		return 0, 0, err

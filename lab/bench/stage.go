@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -20,6 +21,7 @@ import (
 type stage struct {
 	contender
 	net  *topology.Net
+	from netip.Addr // of the load's connections; invalid: as the host chooses
 	at   netip.Addr // of the server
 	load *loadServer
 	echo *probe.EchoServer
@@ -31,19 +33,19 @@ type stage struct {
 const startPatience = 30 * time.Second
 
 // newStage builds it. The hosts in its network have the congestion control.
-func newStage(ctx context.Context, s *suite, c contender, congestion string) (_ *stage, err error) {
+func newStage(ctx context.Context, network topology.Config, c contender, congestion string) (_ *stage, err error) {
 	g := &stage{contender: c}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("%s of %s: %w", s.name, c.name(), errors.Join(err, g.close()))
+			err = fmt.Errorf("make %s ready: %w", c.name(), errors.Join(err, g.close()))
 		}
 	}()
-	l, err := lab.New(s.name)
+	l, err := lab.New(c.name())
 	if err != nil {
 		return nil, err
 	}
 	g.undo = append(g.undo, l.Close)
-	if g.net, err = topology.Build(l, s.net()); err != nil {
+	if g.net, err = topology.Build(l, network); err != nil {
 		return nil, err
 	}
 	for _, h := range []*lab.Host{g.net.Client, g.net.Server} {
@@ -73,6 +75,13 @@ func newStage(ctx context.Context, s *suite, c contender, congestion string) (_ 
 	}
 	g.undo = append(g.undo, g.echo.Close)
 	return g, nil
+}
+
+func (g *stage) way() way { return way{g.net.Client, g.from, g.at} }
+
+// dial connects to the load's server; the number belongs to the kind.
+func (g *stage) dial(ctx context.Context, kind byte, number uint64) (net.Conn, error) {
+	return g.load.dial(ctx, g.way(), kind, number)
 }
 
 // close takes it down.

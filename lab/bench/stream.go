@@ -126,7 +126,7 @@ func (g *stage) idleStreams(ctx context.Context, n int) (list [2]streamResult, e
 	defer closeAll()
 	began := time.Now()
 	for i := range n {
-		c, _, err := g.load.dial(ctx, g.net.Client, g.at, echoBytesBack)
+		c, err := g.dial(ctx, echoBytesBack, 0)
 		if err != nil {
 			return list, fmt.Errorf("stream %d: %w", i+1, err)
 		}

@@ -82,7 +82,7 @@ func transfers(runs []run) func(context.Context, *bench, *suite, []*stage) error
 			if b.seconds > 0 {
 				what.seconds = what.warm + b.seconds
 			}
-			for round := range b.rounds {
+			for round := range b.roundsOr(3) {
 				for _, g := range stages {
 					res, err := g.transfer(ctx, what)
 					if err != nil {
@@ -101,9 +101,11 @@ func transfers(runs []run) func(context.Context, *bench, *suite, []*stage) error
 	}
 }
 
+var errNothing = errors.New("not a byte arrived")
+
 // transfer takes one measurement.
 func (g *stage) transfer(ctx context.Context, what run) (res transferResult, err error) {
-	flows, err := g.load.run(ctx, g.net.Client, g.at, what)
+	flows, err := g.load.run(ctx, g.way(), what)
 	if err != nil {
 		return res, err
 	}
@@ -124,7 +126,7 @@ func (g *stage) transfer(ctx context.Context, what run) (res transferResult, err
 	after, took, used := flows.received(), time.Since(began).Seconds(), readCPU(g.daemons()).since(cpu)
 	moved, smallest := difference(before, after)
 	if moved == 0 {
-		return res, errors.New("not a byte arrived")
+		return res, errNothing
 	}
 	res.Mbps = moved * 8 / took / 1e6
 	res.Share = smallest * float64(len(after)) / moved

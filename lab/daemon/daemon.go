@@ -132,8 +132,8 @@ func (s *Setup) configure(o Options) error {
 
 // ClientConfig is client.toml for a client.
 func (s *Setup) ClientConfig(c *Daemon, o Options) string {
-	return fmt.Sprintf("%s\nserver = [\"%v:%d\"]\nserver_public_key = %q\nprivate_key_file = \"key\"\ncontrol = %q\n\n[tunnel]\n%s\n",
-		o.ClientTop, s.Net.ServerAddr4, Port, s.Server.PublicKey, c.socket(), o.clientTunnel())
+	return fmt.Sprintf("%s\nserver = [\"%v:%d\"]\nserver_public_key = %q\nprivate_key_file = \"key\"\ncontrol = %q\nstate = %q\n\n[tunnel]\n%s\n",
+		o.ClientTop, s.Net.ServerAddr4, Port, s.Server.PublicKey, c.socket(), filepath.Join(c.dir, "state"), o.clientTunnel())
 }
 
 // Start starts server and client and waits until the client has a subflow on
@@ -256,14 +256,45 @@ func (d *Daemon) Kill() error {
 	return err
 }
 
+// Quit ends the daemon with SIGQUIT, at which it undoes nothing, and returns the
+// stacks of its goroutines as Go's runtime then prints them, each by itself.
+func (d *Daemon) Quit() (stacks []string, err error) {
+	p := d.process
+	d.process = nil
+	if err := p.Signal(syscall.SIGQUIT); err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(stopPatience):
+		p.Kill()
+		return nil, fmt.Errorf("quit %s: killed after %v", d.role, stopPatience)
+	}
+	_, text, _ := strings.Cut(string(p.Output()), quitTitle)
+	for part := range strings.SplitSeq(text, "\n\n") {
+		// Number 0 is no goroutine, but a thread's own stack.
+		if strings.HasPrefix(part, "goroutine ") && !strings.HasPrefix(part, "goroutine 0 ") {
+			stacks = append(stacks, part)
+		}
+	}
+	if len(stacks) == 0 {
+		return nil, fmt.Errorf("quit %s: it listed no goroutines:\n%s", d.role, p.Output())
+	}
+	return stacks, nil
+}
+
+// quitTitle stands before the stacks that SIGQUIT brings.
+const quitTitle = "SIGQUIT: quit\n"
+
 // PID of the running process.
 func (d *Daemon) PID() int { return d.process.PID() }
 
-// Log is what its processes have written.
+// Log is what its processes have written, but for the stacks of Quit.
 func (d *Daemon) Log() string {
 	var b strings.Builder
 	for _, p := range d.processes {
-		b.Write(p.Output())
+		out, _, _ := strings.Cut(string(p.Output()), quitTitle)
+		b.WriteString(out)
 	}
 	return b.String()
 }
@@ -277,12 +308,14 @@ type Status struct {
 		ID     string `json:"id"`
 		MPTCP  bool   `json:"mptcp"`
 	} `json:"session"`
-	Uplinks []Uplink `json:"uplinks"`
-	Clients []struct {
-		Name    string         `json:"name"`
-		State   string         `json:"state"`
-		Packets map[string]int `json:"packets"`
-		Uplinks []Uplink       `json:"uplinks"`
+	Uplinks  []Uplink `json:"uplinks"`
+	Carriers Carriers `json:"carriers"`
+	Clients  []struct {
+		Name     string         `json:"name"`
+		State    string         `json:"state"`
+		Packets  map[string]int `json:"packets"`
+		Uplinks  []Uplink       `json:"uplinks"`
+		Carriers Carriers       `json:"carriers"`
 	} `json:"clients"`
 	Packets   map[string]int `json:"packets"`
 	Rejected  int            `json:"rejected"`
@@ -294,6 +327,7 @@ type Uplink struct {
 	Interface string  `json:"interface"`
 	Role      string  `json:"role"`
 	State     string  `json:"state"`
+	Use       string  `json:"use"` // what it is used for now
 	Reason    string  `json:"reason"`
 	RTTms     float64 `json:"rtt_ms"`
 	RxBytes   uint64  `json:"rx_bytes"`
@@ -301,6 +335,14 @@ type Uplink struct {
 	RxBps     float64 `json:"rx_bps"`
 	TxBps     float64 `json:"tx_bps"`
 	MPTCP     bool    `json:"mptcp"`
+	Subflows  int     `json:"subflows"`
+}
+
+// Carriers counts the live connections between a client and the server.
+type Carriers struct {
+	Bond int `json:"bond"`
+	Path int `json:"path"`
+	Idle int `json:"idle"`
 }
 
 // Up counts the uplinks that carry traffic.

@@ -13,6 +13,8 @@ import (
 //	BRAID_LONG=1          long outages and many repetitions: some 20 minutes
 //	BRAID_KILLS=N         how often TestCarriersReset resets all carriers
 //	BRAID_TINY_RUNS=N     how often TestTinyWrites transfers
+//	BRAID_FLAPS=5m        how long TestFlaps goes on
+//	BRAID_SEED=N          its events, as in the run that printed this seed
 
 // long tells whether time does not matter.
 func long() bool { return os.Getenv("BRAID_LONG") != "" }

@@ -34,11 +34,16 @@ type Direction struct {
 	counters Counters
 }
 
+// LargePacket is how many IP bytes a packet has, or more, to count as large:
+// bulk is full of such packets, while probes and acknowledgements are far below.
+const LargePacket = 1000
+
 // Counters say what became of the packets of one direction since its creation.
 // Bytes are IP bytes.
 type Counters struct {
 	Packets uint64 // delivered
 	Bytes   uint64 // delivered
+	Large   uint64 // of Packets: of LargePacket and more
 
 	DroppedQueue     uint64 // packets that found the queue full
 	DroppedLoss      uint64 // packets lost at random or in a burst
@@ -145,6 +150,9 @@ func (d *Direction) Pop(now time.Duration) (frame []byte, delivered, ok bool) {
 	if !p.lost {
 		d.counters.Packets++
 		d.counters.Bytes += uint64(p.size)
+		if p.size >= LargePacket {
+			d.counters.Large++
+		}
 	}
 	return p.frame, !p.lost, true
 }

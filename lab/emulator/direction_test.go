@@ -68,7 +68,7 @@ func TestDirection(t *testing.T) {
 				return runUntil(d, time.Second)
 			},
 			want:  []arrival{{5 * ms, 1}},
-			count: Counters{Packets: 1, Bytes: mtu},
+			count: Counters{Packets: 1, Bytes: mtu, Large: 1},
 		},
 		{
 			name:  "rate and delay",
@@ -80,7 +80,7 @@ func TestDirection(t *testing.T) {
 				return runUntil(d, time.Second)
 			},
 			want:  []arrival{{11 * ms, 1}, {11*ms + 500*time.Microsecond, 2}, {31 * ms, 3}},
-			count: Counters{Packets: 3, Bytes: 2*mtu + mtu/2},
+			count: Counters{Packets: 3, Bytes: 2*mtu + mtu/2, Large: 2},
 		},
 		{
 			name:  "queue by time drops the tail",
@@ -93,7 +93,7 @@ func TestDirection(t *testing.T) {
 				return runUntil(d, time.Second)
 			},
 			want:  []arrival{{1 * ms, 0}, {2 * ms, 1}, {3 * ms, 2}, {4 * ms, 5}},
-			count: Counters{Packets: 4, Bytes: 4 * mtu, DroppedQueue: 2},
+			count: Counters{Packets: 4, Bytes: 4 * mtu, Large: 4, DroppedQueue: 2},
 		},
 		{
 			name:  "queue by bytes, and an empty queue takes anything",
@@ -104,7 +104,7 @@ func TestDirection(t *testing.T) {
 				return runUntil(d, time.Second)
 			},
 			want:  []arrival{{1 * ms, 1}},
-			count: Counters{Packets: 1, Bytes: mtu, DroppedQueue: 1},
+			count: Counters{Packets: 1, Bytes: mtu, Large: 1, DroppedQueue: 1},
 		},
 		{
 			name:  "a new rate holds for the packet being sent and those queued",
@@ -119,7 +119,7 @@ func TestDirection(t *testing.T) {
 				return append(out, runUntil(d, time.Second)...)
 			},
 			want:  []arrival{{1500 * time.Microsecond, 1}, {2500 * time.Microsecond, 2}},
-			count: Counters{Packets: 2, Bytes: 2 * mtu},
+			count: Counters{Packets: 2, Bytes: 2 * mtu, Large: 2},
 		},
 		{
 			name:  "a new delay holds for packets on the wire",
@@ -132,7 +132,7 @@ func TestDirection(t *testing.T) {
 				return append([]arrival{{60 * ms, first[0]}}, runUntil(d, time.Second)...)
 			},
 			want:  []arrival{{60 * ms, 1}, {80 * ms, 2}},
-			count: Counters{Packets: 2, Bytes: 2 * mtu},
+			count: Counters{Packets: 2, Bytes: 2 * mtu, Large: 2},
 		},
 		{
 			name:  "a black hole swallows wire, queue and newcomers",
@@ -152,7 +152,7 @@ func TestDirection(t *testing.T) {
 				return append(out, runUntil(d, time.Second)...)
 			},
 			want:  []arrival{{16 * ms, 4}},
-			count: Counters{Packets: 1, Bytes: mtu, DroppedBlackHole: 4},
+			count: Counters{Packets: 1, Bytes: mtu, Large: 1, DroppedBlackHole: 4},
 		},
 		{
 			name:  "down is a black hole of its own",
@@ -166,7 +166,7 @@ func TestDirection(t *testing.T) {
 				return append(out, runUntil(d, 2*time.Second)...)
 			},
 			want:  []arrival{{time.Second + 5*ms, 2}},
-			count: Counters{Packets: 1, Bytes: mtu, DroppedBlackHole: 1},
+			count: Counters{Packets: 1, Bytes: mtu, Large: 1, DroppedBlackHole: 1},
 		},
 		{
 			name:  "certain loss uses the link and delivers nothing",
@@ -179,7 +179,7 @@ func TestDirection(t *testing.T) {
 				return append(out, runUntil(d, time.Second)...)
 			},
 			want:  []arrival{{1 * ms, 1}, {2 * ms, 2}},
-			count: Counters{Packets: 2, Bytes: 2 * mtu},
+			count: Counters{Packets: 2, Bytes: 2 * mtu, Large: 2},
 		},
 	}
 	for _, test := range tests {

@@ -102,6 +102,7 @@ type Echo struct {
 	latest  int // the highest number that came back
 	last    time.Time
 	results EchoResult
+	gaps    *Gaps // has a lock of its own
 }
 
 // The number of an echo is in its first bytes.
@@ -114,7 +115,8 @@ func StartEcho(h *lab.Host, to netip.AddrPort, interval time.Duration, size int)
 	if err != nil {
 		return nil, fmt.Errorf("start echo in %s: %w", h.Name(), err)
 	}
-	e := &Echo{conn: conn, size: max(size, smallestEcho), stop: make(chan struct{}), latest: -1, last: time.Now()}
+	now := time.Now()
+	e := &Echo{conn: conn, size: max(size, smallestEcho), stop: make(chan struct{}), latest: -1, last: now, gaps: NewGaps(now)}
 	e.wg.Go(e.receive)
 	e.wg.Go(func() { e.send(interval) })
 	return e, nil
@@ -173,7 +175,11 @@ func (e *Echo) take(number uint64) {
 	e.results.RTTs = append(e.results.RTTs, now.Sub(e.sent[n]))
 	e.results.LongestSilence = max(e.results.LongestSilence, now.Sub(e.last))
 	e.last = now
+	e.gaps.Arrived(now)
 }
+
+// Gaps returns the silences between the echoes that came back.
+func (e *Echo) Gaps() *Gaps { return e.gaps }
 
 // Now returns the result so far; echoes on their way count as lost.
 func (e *Echo) Now() EchoResult {

@@ -190,16 +190,26 @@ func (n *Net) ChangeAddress(uplink string, hostNumber byte) error {
 	if hostNumber < 2 || hostNumber == a.hostNumber || hostNumber == 255 {
 		return fmt.Errorf("change address of %s: host number %d is in use or reserved", uplink, hostNumber)
 	}
-	old4, old6 := a.prefix4(a.hostNumber), a.prefix6(a.hostNumber)
-	err = a.client.RemoveAddress(uplink, old4)
-	if old6.IsValid() {
-		err = errors.Join(err, a.client.RemoveAddress(uplink, old6))
-	}
-	if err != nil {
+	if err := n.RemoveAddress(uplink); err != nil {
 		return err
 	}
 	a.hostNumber = hostNumber
 	return n.configure(a)
+}
+
+// RemoveAddress takes the client's addresses from an uplink's interface, as when
+// a lease expires; ConfigureUplink gives them back. The kernel takes the routes
+// along.
+func (n *Net) RemoveAddress(uplink string) error {
+	a, err := n.access(uplink)
+	if err != nil {
+		return err
+	}
+	err = a.client.RemoveAddress(uplink, a.prefix4(a.hostNumber))
+	if p := a.prefix6(a.hostNumber); p.IsValid() {
+		err = errors.Join(err, a.client.RemoveAddress(uplink, p))
+	}
+	return err
 }
 
 // ClientAddr4 returns the client's present address on an uplink; invalid

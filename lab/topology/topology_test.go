@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -230,6 +231,16 @@ func TestRemoveAndRestore(t *testing.T) {
 		}
 		mustPing(t, n.Client, second, n.ServerAddr4)
 		mustPing(t, n.Client, second, n.ServerAddr6)
+		if err := n.RemoveAddress(second); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := n.Client.Run(t.Context(), "ip", "-br", "addr", "show", "dev", second, "scope", "global"); err != nil || strings.Contains(string(out), "/") {
+			t.Errorf("an address stayed: %s (%v)", out, err)
+		}
+		if err := n.ConfigureUplink(second); err != nil {
+			t.Fatal(err)
+		}
+		mustPing(t, n.Client, second, n.ServerAddr4)
 		if err := n.Client.SetDown(second); err != nil {
 			t.Fatal(err)
 		}
