@@ -11,12 +11,12 @@ const (
 
 	// IdlePace is between the beats of an uplink on which nothing moves, by
 	// default. TCP mappings of NATs last for minutes.
-	IdlePace = time.Minute
+	IdlePace = 2 * time.Minute
 
 	// BeatBytes is about what a beat costs on the wire, both ways: frame and
 	// TLS record, 35 bytes, in two segments, and an acknowledgement, with
-	// the headers of TCP and IPv4 (IPv6: 290). An idle uplink has 45,000 beats a
-	// month at IdlePace: 11 MB.
+	// the headers of TCP and IPv4 (IPv6: 290). An idle uplink has 22,000 beats a
+	// month at IdlePace: 5 MB.
 	BeatBytes = 240
 
 	trafficTime = time.Second // the quick pace goes on for so long after traffic

@@ -20,8 +20,8 @@ func TestPace(t *testing.T) {
 		"first pause":              {now: at(1000 * ms), beat: at(1000 * ms), traffic: epoch, want: 100 * ms},
 		"second pause":             {now: at(1100 * ms), beat: at(1100 * ms), traffic: epoch, want: 200 * ms},
 		"fifth pause, half over":   {now: at(3300 * ms), beat: at(2500 * ms), traffic: epoch, want: 800 * ms},
-		"longest":                  {now: at(time.Hour), beat: at(time.Hour), traffic: epoch, want: time.Minute},
-		"never any traffic":        {now: at(time.Hour), beat: at(time.Hour - 10*time.Second), want: 50 * time.Second},
+		"longest":                  {now: at(time.Hour), beat: at(time.Hour), traffic: epoch, want: IdlePace},
+		"never any traffic":        {now: at(time.Hour), beat: at(time.Hour - 10*time.Second), want: IdlePace - 10*time.Second},
 		"quick":                    {now: at(time.Hour), beat: at(time.Hour - 10*ms), traffic: epoch, quick: true, want: 40 * ms},
 		"shorter":                  {pace: Pace{Idle: 5 * time.Second}, now: at(time.Hour), beat: at(time.Hour), want: 5 * time.Second},
 		"too short":                {pace: Pace{Idle: 1}, now: at(time.Hour), beat: at(time.Hour), want: 100 * ms},
@@ -48,7 +48,7 @@ func TestIdleBytes(t *testing.T) {
 		now = now.Add(Pace{}.Next(now, now, epoch, false))
 	}
 	t.Logf("%d beats, %d bytes", n, n*BeatBytes)
-	if n*BeatBytes > 12e6 || n < int(month/IdlePace) {
+	if n*BeatBytes > 6e6 || n < int(month/IdlePace) {
 		t.Errorf("%d beats are %d bytes", n, n*BeatBytes)
 	}
 }

@@ -24,8 +24,8 @@ func TestKeepalive(t *testing.T) {
 		ticks []tick
 	}{
 		{"idle", []tick{
-			{10 * s, 0, 0, keepaliveNothing}, {24 * s, 0, 0, keepaliveNothing}, {25 * s, 0, 0, keepalivePing},
-			{26 * s, 25 * s, 0, keepaliveNothing}, {50 * s, 25 * s, 0, keepalivePing},
+			{10 * s, 0, 0, keepaliveNothing}, {119 * s, 0, 0, keepaliveNothing}, {120 * s, 0, 0, keepalivePing},
+			{121 * s, 120 * s, 0, keepaliveNothing}, {240 * s, 120 * s, 0, keepalivePing},
 		}},
 		{"busy peer needs no ping", []tick{
 			{30 * s, 29 * s, 1, keepaliveNothing}, {31 * s, 30 * s, 2, keepaliveNothing},

@@ -18,9 +18,9 @@ const (
 	// is asked whether it is there.
 	pingBusy = 5 * time.Second
 	// pingIdle keeps NATs awake, whose shortest usual timer for established
-	// TCP is some minutes, and finds out about a dead peer in time for the
-	// user not to be the first: a ping and its answer are 0.3 KB.
-	pingIdle = 25 * time.Second
+	// TCP is some minutes. A ping and its answer are 0.3 KB; who watches the
+	// uplinks for the user is their path carriers.
+	pingIdle = 2 * time.Minute
 	// deadAfter must exceed what a full queue on a slow link delays an
 	// answer; the kernel needs seconds for its own retransmissions.
 	deadAfter = 15 * time.Second

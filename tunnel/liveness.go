@@ -14,7 +14,7 @@ const (
 	askRarely = time.Minute
 	// askIdle is that of a link without a stream, of which a metered uplink
 	// has five or more.
-	askIdle = 5 * time.Minute
+	askIdle = 10 * time.Minute
 	// suspectAfter is how long the answer may take, on top of askAfter, before
 	// another carrier is looked for. To be wrong costs one handshake: nothing
 	// changes before another one is there.

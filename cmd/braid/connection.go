@@ -58,7 +58,7 @@ func (s streamCongestion) check() error {
 
 // streamKeepAlive finds subflows that are gone and keeps NATs awake. The pool's
 // carriers are many and idle, and a metered uplink pays for each question.
-var streamKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: 15 * time.Second, Count: 4}
+var streamKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 15 * time.Second, Count: 4}
 
 // purposed is what both ends' connections do for tunnel.Conn.
 type purposed struct {

@@ -64,6 +64,11 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 		} else if u.State == "" {
 			u.State, u.Reason, u.Use = control.UplinkDead, "it has no usable address", control.UseNone
 		}
+		if u.Use == control.UseActive && u.Subflows == 0 && u.Reason == "" && s.Connected {
+			if u.Reason = "its subflow is not there yet"; !s.MPTCP {
+				u.Reason = "the connection to the server is plain TCP, which uses one uplink at a time"
+			}
+		}
 		c.Uplinks = append(c.Uplinks, u)
 	}
 	for _, e := range s.Events {

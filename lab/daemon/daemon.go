@@ -336,6 +336,7 @@ type Uplink struct {
 	TxBps     float64 `json:"tx_bps"`
 	MPTCP     bool    `json:"mptcp"`
 	Subflows  int     `json:"subflows"`
+	Deaths    int     `json:"deaths"`
 }
 
 // Carriers counts the live connections between a client and the server.
@@ -349,7 +350,7 @@ type Carriers struct {
 func (s Status) Up() int {
 	n := 0
 	for _, u := range s.Uplinks {
-		if u.State == "up" {
+		if u.State == "up" && u.Subflows > 0 {
 			n++
 		}
 	}
