@@ -68,6 +68,7 @@ type Client struct {
 	moved   chan struct{} // likewise, for the links
 	keeper  *linkKeeper
 	paths   *pathKeeper
+	active  *activity
 	capture *capture
 	total   atomic.Int64   // streams
 	old     sync.WaitGroup // lanes that are being closed
@@ -96,6 +97,7 @@ func NewClient(cfg ClientConfig) *Client {
 		changed: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
 	c.keeper, c.paths = newLinkKeeper(c), newPathKeeper(c)
+	c.active = newActivity()
 	c.capture = newCapture(cfg.Terminator, cfg.Exempt, func(netip.AddrPort) bool { return c.streams() != nil }, c.offer)
 	return c
 }
@@ -148,6 +150,12 @@ func (c *Client) uplinksChanged() {
 		default:
 		}
 	}
+}
+
+// stir notes that something moved.
+func (c *Client) stir() {
+	c.paths.moved()
+	c.active.note()
 }
 
 func (c *Client) sessionID() wire.SessionID {
@@ -203,7 +211,7 @@ func (c *Client) readDevice(ctx context.Context) error {
 			c.stats.txPackets.Add(uint64(packets))
 			c.stats.txBytes.Add(uint64(bytes))
 			c.out.push(frames)
-			c.paths.moved()
+			c.stir()
 		})
 	}
 }
@@ -329,7 +337,7 @@ func (c *Client) serve(ctx context.Context, car *carrier) error {
 			return err
 		}
 		c.stats.inbound(c.Device, payload)
-		c.paths.moved()
+		c.stir()
 		return nil
 	})
 	cancel(nil)

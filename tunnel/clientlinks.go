@@ -262,20 +262,25 @@ func (c *Client) reachable() []Uplink {
 // tend looks after the links until ctx ends: their life, their subflows, what
 // they carry.
 func (c *Client) tend(ctx context.Context) error {
-	t := time.NewTicker(livenessTick)
+	t := time.NewTimer(livenessTick)
 	defer t.Stop()
 	synced, syncs := time.Now(), 0
+	var wake <-chan struct{}
 	var scratch []Subflow
 	for tick := 0; ; tick++ {
 		changed := false
 		select {
 		case <-t.C:
+		case <-wake:
 		case <-c.moved:
 			changed = true
 			c.keeper.retry()
 		case <-ctx.Done():
 			return nil
 		}
+		var wait time.Duration
+		wait, wake = c.active.next(time.Now())
+		t.Reset(wait)
 		l := c.streams()
 		if tick%2 == 0 || c.paths.wantsLoad() {
 			scratch = c.sample(l, scratch[:0])

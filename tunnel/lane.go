@@ -73,7 +73,7 @@ type laneConfig struct {
 	session wire.SessionID
 	// widen, a client's, makes a thin link use all uplinks. It must not block.
 	widen func(*link)
-	// moved, a client's, is called for each frame of a stream.
+	// moved is called for each frame of a stream. It must not block.
 	moved func()
 	// lost, a client's, is called with a link that was closed. It must not
 	// block.

@@ -51,7 +51,7 @@ type link struct {
 	thin  atomic.Bool
 	mark  atomic.Uint64 // bytes when it last was quiet
 	widen func(*link)   // nil on a server
-	moved func()        // likewise: a stream's frame came or went
+	moved func()        // a stream's frame came or went
 	still thinTick      // of the ticker
 
 	// Of the lane's ticker:

@@ -39,6 +39,7 @@ type session struct {
 	complain *rate.Limiter
 	newLane  func(wire.SessionID) *lane
 	old      sync.WaitGroup // lanes that are being closed
+	active   *activity
 
 	mu      sync.Mutex // guards what follows
 	lane    *lane      // of session id; nil before the first
@@ -59,7 +60,7 @@ type session struct {
 func newSession(p Peer) *session {
 	return &session{
 		peer: p, out: newOutbox(outboxLimitBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
-		paths: map[string]*sessionPath{},
+		paths: map[string]*sessionPath{}, active: newActivity(),
 	}
 }
 
@@ -296,15 +297,20 @@ func (s *session) status() PeerStatus {
 // tend looks after the session's links and counters until ctx ends. Each
 // session has a goroutine for it: a client can hold up its own alone.
 func (s *session) tend(ctx context.Context) {
-	t := time.NewTicker(livenessTick)
+	t := time.NewTimer(livenessTick)
 	defer t.Stop()
 	var scratch []Subflow
+	var wake <-chan struct{}
 	for tick := 0; ; tick++ {
 		select {
 		case <-t.C:
+		case <-wake:
 		case <-ctx.Done():
 			return
 		}
+		var wait time.Duration
+		wait, wake = s.active.next(time.Now())
+		t.Reset(wait)
 		if l := s.streams(); l != nil {
 			l.step()
 		}

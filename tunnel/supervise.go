@@ -9,6 +9,8 @@ const (
 	// sampleEvery is how often subflow counters are read and missing
 	// subflows created. A reading costs some 11 µs.
 	sampleEvery = 500 * time.Millisecond
+	// sampleIdle is sampleEvery while there are no packets.
+	sampleIdle = 4 * sampleEvery
 	// settleEvery is the pace right after a connection was made: the peer's
 	// kernel accepts joins only after the first data was acknowledged.
 	settleEvery = 20 * time.Millisecond
@@ -23,6 +25,7 @@ func (c *Client) supervise(ctx context.Context, car *carrier) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var subflows []Subflow
+	var packets uint64
 	for {
 		select {
 		case <-timer.C:
@@ -30,6 +33,9 @@ func (c *Client) supervise(ctx context.Context, car *carrier) {
 		case <-ctx.Done():
 			return
 		}
+		moved := c.stats.txPackets.Load() + c.stats.rxPackets.Load()
+		quiet := moved == packets
+		packets = moved
 		err := c.join(car.conn, false)
 		settling := err != nil && time.Since(began) < settleFor
 		if err == nil {
@@ -47,6 +53,8 @@ func (c *Client) supervise(ctx context.Context, car *carrier) {
 		}
 		if settling {
 			timer.Reset(settleEvery)
+		} else if quiet {
+			timer.Reset(sampleIdle)
 		} else {
 			timer.Reset(sampleEvery)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	idleSettle = 10 * time.Second // after the start
+	idleSettle = 4 * time.Minute // after the start: who was just busy is asked soon, then less and less often
 	idleFor    = 5 * time.Minute
 	month      = 30 * 24 * time.Hour
 	// What an idle tunnel may cost a metered uplink in a month, and each daemon
