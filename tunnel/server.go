@@ -298,6 +298,9 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	}
 	switch hello.Kind {
 	case wire.KindPackets:
+		if err := sec.conn.SetPurpose(ForPackets); err != nil {
+			return err
+		}
 		w.Session, a.resumed = a.ses.resume(hello)
 	case wire.KindPath:
 		if !a.ses.is(hello.Session) {
