@@ -31,6 +31,7 @@ type clientHost struct {
 
 	mu      sync.Mutex // guards what follows
 	desired hostnet.Desired
+	usable  int                    // uplinks that the tunnel may use
 	found   []hostnet.Uplink       // all, those with the role never too
 	roles   map[string]config.Role // set while running, by the uplink's name
 }
@@ -45,8 +46,9 @@ func newClientHost(cfg *config.Client, m *hostnet.Manager, log *slog.Logger) *cl
 	}}
 }
 
-// setUplinks takes what the host has now and returns what the tunnel may use.
-func (h *clientHost) setUplinks(found []hostnet.Uplink) []tunnel.Uplink {
+// setUplinks takes what the host has now and tells use what the tunnel may use:
+// once the host's network is ready for it, and of a loss before that, too.
+func (h *clientHost) setUplinks(found []hostnet.Uplink, use func([]tunnel.Uplink)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var usable []tunnel.Uplink
@@ -62,10 +64,14 @@ func (h *clientHost) setUplinks(found []hostnet.Uplink) []tunnel.Uplink {
 			Role: schedulerRole(h.roleOf(u.Name)), CapBytes: rule.CapBytes, Metered: rule.Metered,
 		})
 	}
+	if len(usable) < h.usable {
+		use(usable)
+	}
+	h.usable = len(usable)
 	h.logUplinks(found)
 	h.found = found
 	h.applyLocked()
-	return usable
+	use(usable)
 }
 
 // applyLocked applies what is desired. A failure is no reason to stop: most
@@ -197,6 +203,6 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	defer log.Info("client stopped")
 	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
-		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { client.SetUplinks(host.setUplinks(found)) })
+		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
 	})
 }

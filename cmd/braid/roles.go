@@ -36,15 +36,11 @@ type roleChanger struct {
 
 // SetRole implements control.Changer.
 func (c roleChanger) SetRole(uplink, role string) error {
-	usable, err := c.host.setRole(uplink, role)
-	if err == nil {
-		c.client.SetUplinks(usable)
-	}
-	return err
+	return c.host.setRole(uplink, role, c.client.SetUplinks)
 }
 
-// setRole notes a role and returns what the tunnel may use from now on.
-func (h *clientHost) setRole(uplink, role string) ([]tunnel.Uplink, error) {
+// setRole notes a role and tells use what the tunnel may use from now on.
+func (h *clientHost) setRole(uplink, role string, use func([]tunnel.Uplink)) error {
 	h.mu.Lock()
 	known := slices.ContainsFunc(h.found, func(u hostnet.Uplink) bool { return u.Name == uplink })
 	if !known {
@@ -53,7 +49,7 @@ func (h *clientHost) setRole(uplink, role string) ([]tunnel.Uplink, error) {
 			err.Known = append(err.Known, u.Name)
 		}
 		h.mu.Unlock()
-		return nil, err
+		return err
 	}
 	if role == control.RoleDefault {
 		delete(h.roles, uplink)
@@ -62,7 +58,8 @@ func (h *clientHost) setRole(uplink, role string) ([]tunnel.Uplink, error) {
 	}
 	found := h.found
 	h.mu.Unlock()
-	return h.setUplinks(found), nil
+	h.setUplinks(found, use)
+	return nil
 }
 
 var _ control.Changer = roleChanger{}
