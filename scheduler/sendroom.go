@@ -36,6 +36,9 @@ const (
 	shortPart = 0.25
 	amplePart = 0.75
 
+	// roomRTT is a round trip below which nobody waits for a queue.
+	roomRTT = 5 * time.Millisecond
+
 	steadySteps = 2
 	ampleSteps  = 2
 	growing     = 1.25
@@ -71,6 +74,10 @@ func (r *SendRoom) Step(in SendRoomInput) (bytes uint64, changed bool) {
 			n *= 2
 		}
 		return uint64(max(n*float64(in.Rate)/8*in.RTT.Seconds(), 0)) + roomLeast
+	}
+	if in.RTT < roomRTT {
+		r.steady, r.ample = 0, 0
+		return r.set(RoomMost)
 	}
 	if r.room == 0 {
 		if r.steady++; in.Queue < ample || grows {

@@ -86,6 +86,16 @@ func TestSendRoomIsFreeForWhoSendsLittle(t *testing.T) {
 	}
 }
 
+func TestSendRoomIsFreeInALocalNetwork(t *testing.T) {
+	var r SendRoom
+	p := pipe{1e9, time.Millisecond, 1e12}
+	for range 10 {
+		if room, changed := r.Step(p.step(RoomMost)); changed || room != RoomMost {
+			t.Fatalf("room for %d", room)
+		}
+	}
+}
+
 func TestSendRoomReset(t *testing.T) {
 	var r SendRoom
 	if _, changed := r.Reset(); changed {
