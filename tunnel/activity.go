@@ -25,9 +25,13 @@ func newActivity() *activity { return &activity{wake: make(chan struct{}, 1)} }
 
 // note says that something moved. It costs a load where something just did.
 func (a *activity) note() {
-	if a.moved.Load() || !a.moved.CompareAndSwap(false, true) {
-		return
+	if !a.moved.Load() && a.moved.CompareAndSwap(false, true) {
+		a.poke()
 	}
+}
+
+// poke wakes the ticker.
+func (a *activity) poke() {
 	select {
 	case a.wake <- struct{}{}:
 	default:

@@ -122,6 +122,15 @@ func (c *carrier) run(ctx context.Context, handle packetHandler) error {
 	return context.Cause(ctx)
 }
 
+// runPath is run for a carrier that watches one uplink: no packets travel on it,
+// and only the client asks.
+func (c *carrier) runPath(ctx context.Context) error {
+	c.out, c.stats, c.keep.listen = newOutbox(0), new(counters), true
+	return c.run(ctx, func([]byte) error {
+		return fmt.Errorf("%w frame order: a packet on the carrier of an uplink", wire.ErrMalformed)
+	})
+}
+
 // farewellTimeout bounds how long a goodbye may take, twice.
 const farewellTimeout = 200 * time.Millisecond
 

@@ -154,7 +154,7 @@ func (c *Client) uplinksChanged() {
 
 // stir notes that something moved.
 func (c *Client) stir() {
-	c.paths.moved()
+	c.paths.active.note()
 	c.active.note()
 }
 

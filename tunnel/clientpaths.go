@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"braid/scheduler"
@@ -21,11 +20,10 @@ import (
 // another, which dials its carrier and serves it (path.go).
 type pathKeeper struct {
 	c *Client
-	// traffic is set by whoever moves something: beats are quick while
+	// active is noted by whoever moves something: beats are quick while
 	// anything depends on them.
-	traffic atomic.Bool
-	wake    chan struct{} // holds a token while there may be something to do
-	dials   sync.WaitGroup
+	active *activity
+	dials  sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	ctx    context.Context
@@ -62,22 +60,11 @@ const (
 )
 
 func newPathKeeper(c *Client) *pathKeeper {
-	return &pathKeeper{c: c, wake: make(chan struct{}, 1)}
+	return &pathKeeper{c: c, active: newActivity()}
 }
 
-// moved notes that there is traffic. It costs a load where there was some.
-func (k *pathKeeper) moved() {
-	if !k.traffic.Load() && k.traffic.CompareAndSwap(false, true) {
-		k.poke()
-	}
-}
-
-func (k *pathKeeper) poke() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
-}
+// poke makes it look at everything now.
+func (k *pathKeeper) poke() { k.active.poke() }
 
 // run judges the uplinks until ctx ends.
 func (k *pathKeeper) run(ctx context.Context) error {
@@ -91,7 +78,7 @@ func (k *pathKeeper) run(ctx context.Context) error {
 	for {
 		select {
 		case <-timer.C:
-		case <-k.wake:
+		case <-k.active.wake:
 		case <-ctx.Done():
 			k.mu.Lock()
 			defer k.mu.Unlock()
@@ -139,7 +126,7 @@ func (k *pathKeeper) set(list []Uplink, now time.Time) (fresh []bool) {
 	for _, p := range k.paths {
 		if p.present {
 			p.present = false
-			p.health.Present(now, false, "it is down, gone or without a default route")
+			p.health.Present(now, false, "it is down, gone, without a default route, or its role is never")
 			p.hangUp()
 		}
 		if len(order) < wire.MaxUplinks {
@@ -156,7 +143,7 @@ func (k *pathKeeper) step(now time.Time, slept bool) time.Duration {
 	session := k.c.sessionID()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.traffic.Swap(false) {
+	if k.active.moved.Swap(false) {
 		k.busy = now
 	}
 	if session != k.id { // the server does not know the carriers of another

@@ -149,7 +149,6 @@ func (k *pathKeeper) dial(ctx context.Context, u Uplink, session wire.SessionID)
 	if err != nil {
 		return nil, err
 	}
-	car.out, car.stats, car.keep.listen = newOutbox(0), new(counters), true
 	return car, car.control(wire.Path{Name: u.Name}.Append(nil))
 }
 
@@ -176,9 +175,7 @@ func (k *pathKeeper) serve(ctx context.Context, p *path, car *carrier, again cha
 	car.hear.pong = func(sent time.Duration) { k.answered(p, car, sent) }
 	ended := make(chan error, 1)
 	k.dials.Go(func() {
-		ended <- car.run(ctx, func([]byte) error {
-			return fmt.Errorf("%w frame order: a packet on the carrier of an uplink", wire.ErrMalformed)
-		})
+		ended <- car.runPath(ctx)
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if p.car == car {

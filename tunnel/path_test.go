@@ -45,6 +45,14 @@ func (c *testClient) path(name string) PathStatus {
 
 func (c *testClient) state(name string) scheduler.State { return c.path(name).State }
 
+// bothUp is a client whose uplinks both answer.
+func (w *world) bothUp() *testClient {
+	w.t.Helper()
+	c := w.home()
+	w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+	return c
+}
+
 // chat is a little traffic, until it is stopped.
 func (w *world) chat(c *testClient) (stop func()) {
 	done := make(chan struct{})
@@ -55,7 +63,7 @@ func (w *world) chat(c *testClient) (stop func()) {
 			case <-done:
 				return
 			}
-			c.paths.moved()
+			c.stir()
 		}
 	})
 	return sync.OnceFunc(func() { close(done) })
@@ -65,8 +73,7 @@ func TestPathsAreWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.stop()
-		c := w.home()
-		w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+		c := w.bothUp()
 		peer := w.server.Status().Peers[0]
 		if peer.Paths != 2 {
 			t.Errorf("the server has %d path carriers", peer.Paths)
@@ -89,8 +96,7 @@ func TestBlackHoleOfOneUplink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.stop()
-		c := w.home()
-		w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+		c := w.bothUp()
 		stop := w.chat(c)
 		defer stop()
 		time.Sleep(time.Second)
@@ -129,8 +135,7 @@ func TestBlackHoleOfAllUplinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.stop()
-		c := w.home()
-		w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+		c := w.bothUp()
 		stop := w.chat(c)
 		defer stop()
 		time.Sleep(time.Second)
@@ -172,8 +177,7 @@ func TestServerThatHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.stop()
-		c := w.home()
-		w.await("both up", func() bool { return c.state("dsl") == scheduler.Up && c.state("lte") == scheduler.Up })
+		c := w.bothUp()
 		time.Sleep(10 * time.Second)
 		w.net.cut()
 		w.await("connected again", func() bool { return c.Status().Connected && w.server.Status().Peers[0].Paths == 2 })
@@ -219,4 +223,41 @@ func TestCapDemotes(t *testing.T) {
 			t.Errorf("uses %q", c.used())
 		}
 	})
+}
+
+// Path carriers that never say whose they are, are bounded like the others.
+func TestNamelessPathCarriersAreBounded(t *testing.T) {
+	s := newSession(Peer{})
+	for i := range pathsMost {
+		if !s.beginPath() {
+			t.Fatalf("the %dth was refused", i+1)
+		}
+	}
+	if s.beginPath() {
+		t.Errorf("more than %d", pathsMost)
+	}
+	s.leavePath(&sessionPath{})
+	if !s.beginPath() {
+		t.Error("one left, and no other may come")
+	}
+}
+
+// The numbers of states, roles and uses are on the wire (docs/protocol.md,
+// section 9): they may not change with the order of the scheduler's constants.
+func TestNumbersOnTheWire(t *testing.T) {
+	for want, got := range []scheduler.State{scheduler.Probing, scheduler.Up, scheduler.Late, scheduler.Dead, scheduler.Quarantined, scheduler.Off} {
+		if int(got) != want {
+			t.Errorf("state %v is %d, want %d", got, got, want)
+		}
+	}
+	for want, got := range []scheduler.Role{scheduler.Bond, scheduler.Overflow, scheduler.Backup, scheduler.Never} {
+		if int(got) != want {
+			t.Errorf("role %v is %d, want %d", got, got, want)
+		}
+	}
+	for want, got := range []scheduler.Use{scheduler.None, scheduler.Standby, scheduler.Active} {
+		if int(got) != want {
+			t.Errorf("use %v is %d, want %d", got, got, want)
+		}
+	}
 }

@@ -22,9 +22,8 @@ const (
 // pathLoad is what the uplinks carried when last looked at.
 type pathLoad struct {
 	at      time.Time
-	rx, tx  map[string]uint64 // bytes in all, by the uplink's name
-	wire    map[string]uint64
-	waiting time.Time // when the server last said that it has a backlog
+	carried map[string]UplinkUsage // by the uplink's name
+	waiting time.Time              // when the server last said that it has a backlog
 }
 
 // unsent is what waits on subflows.
@@ -86,9 +85,9 @@ func (k *pathKeeper) carried(now time.Time, list []UplinkUsage, backlog bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	was := k.load
-	l := pathLoad{at: now, rx: map[string]uint64{}, tx: map[string]uint64{}, wire: map[string]uint64{}, waiting: was.waiting}
+	l := pathLoad{at: now, carried: make(map[string]UplinkUsage, len(list)), waiting: was.waiting}
 	for _, u := range list {
-		l.rx[u.Uplink], l.tx[u.Uplink], l.wire[u.Uplink] = u.RxBytes, u.TxBytes, u.WireBytes
+		l.carried[u.Uplink] = u
 	}
 	k.load = l
 	in := scheduler.OverflowInput{TxBacklog: backlog, RxBacklog: now.Sub(l.waiting) < backlogKept}
@@ -96,8 +95,9 @@ func (k *pathKeeper) carried(now time.Time, list []UplinkUsage, backlog bool) {
 	var names []string
 	for _, p := range k.paths {
 		name := p.uplink.Name
+		before, after := was.carried[name], l.carried[name]
 		if p.cap != nil {
-			p.cap.Add(now, l.wire[name]-min(was.wire[name], l.wire[name]))
+			p.cap.Add(now, grown(before.WireBytes, after.WireBytes))
 		}
 		if was.at.IsZero() || elapsed <= 0 {
 			continue
@@ -109,8 +109,8 @@ func (k *pathKeeper) carried(now time.Time, list []UplinkUsage, backlog bool) {
 				names = append(names, name)
 			}
 		}
-		rates.Rx += scheduler.BitRate(8 * float64(l.rx[name]-min(was.rx[name], l.rx[name])) / elapsed)
-		rates.Tx += scheduler.BitRate(8 * float64(l.tx[name]-min(was.tx[name], l.tx[name])) / elapsed)
+		rates.Rx += scheduler.BitRate(8 * float64(grown(before.RxBytes, after.RxBytes)) / elapsed)
+		rates.Tx += scheduler.BitRate(8 * float64(grown(before.TxBytes, after.TxBytes)) / elapsed)
 	}
 	in.Names = strings.Join(names, ", ")
 	if k.overflowsLocked() && k.overflow.Step(now, in) {
@@ -118,6 +118,10 @@ func (k *pathKeeper) carried(now time.Time, list []UplinkUsage, backlog bool) {
 		k.poke()
 	}
 }
+
+// grown is how much a counter has grown that begins anew when its uplink was
+// forgotten.
+func grown(before, after uint64) uint64 { return after - min(before, after) }
 
 // overflowing tells whether overflow uplinks are used, and why; without any
 // there is no reason.

@@ -19,14 +19,15 @@ type sessionPath struct {
 // servePath runs a carrier of one uplink. It answers beats, and tells by which
 // address an uplink comes.
 func (s *Server) servePath(ctx context.Context, a *arrival) {
+	if !a.ses.beginPath() {
+		a.car.conn.Close()
+		return
+	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	p := &sessionPath{car: a.car, end: end}
-	a.car.out, a.car.stats, a.car.keep.listen = newOutbox(0), new(counters), true
 	a.car.hear.path = func(name string) error { return a.ses.enterPath(p, name, a.session) }
-	err := a.car.run(ctx, func([]byte) error {
-		return fmt.Errorf("%w frame order: a packet on the carrier of an uplink", wire.ErrMalformed)
-	})
+	err := a.car.runPath(ctx)
 	a.ses.leavePath(p)
 	log := s.Log.With("client", a.ses.peer.Name, "uplink", p.name)
 	if errors.Is(err, wire.ErrMalformed) {
@@ -46,7 +47,7 @@ func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) erro
 	case p.name != "" || name == "":
 		return fmt.Errorf("%w path: it has one name", wire.ErrMalformed)
 	case id != s.id:
-		return errReplaced // the session is another by now
+		return errReplaced // the session is another one now
 	case old != nil:
 		old.end(errReplaced)
 	case len(s.paths) >= wire.MaxUplinks:
@@ -60,9 +61,26 @@ func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) erro
 func (s *session) leavePath(p *sessionPath) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pathCarriers--
 	if s.paths[p.name] == p {
 		delete(s.paths, p.name)
 	}
+}
+
+// pathsMost bounds a client's path carriers: one for each uplink, and as many
+// that take their places or have not said their names.
+const pathsMost = 2 * wire.MaxUplinks
+
+// beginPath counts a path carrier, which leavePath must follow; false: there are
+// too many.
+func (s *session) beginPath() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pathCarriers >= pathsMost {
+		return false
+	}
+	s.pathCarriers++
+	return true
 }
 
 // endPathsLocked ends the path carriers of a session that is over.

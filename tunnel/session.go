@@ -53,8 +53,10 @@ type session struct {
 	ended   chan struct{}           // closed when current has ended
 	since   time.Time               // when the session began
 	paths   map[string]*sessionPath // by the uplink's name
-	said    []wire.UplinkState      // the client's last word on its uplinks
-	usage   usage
+	// pathCarriers counts all, those without a name, too.
+	pathCarriers int
+	said         []wire.UplinkState // the client's last word on its uplinks
+	usage        usage
 }
 
 func newSession(p Peer) *session {

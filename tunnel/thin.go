@@ -101,7 +101,8 @@ func (c *Client) join(conn Conn, thin bool) error {
 const rttStep = 5 * time.Millisecond
 
 // preferred returns the uplinks that carriers may use, the quickest first,
-// those without a subflow last, and behind them the backups. The order changes only for a full step, so that flags do not flip.
+// those without a subflow last, and behind them the backups. The order changes
+// only for a full step, so that flags do not flip.
 func (c *Client) preferred() []Uplink {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,13 +135,7 @@ func (c *Client) preferred() []Uplink {
 	for _, u := range uplinks {
 		c.order = append(c.order, u.Name)
 	}
-	slices.SortStableFunc(uplinks, func(a, b Uplink) int { return cmp.Compare(btoi(a.Backup), btoi(b.Backup)) })
-	return uplinks
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	backup := func(u Uplink) bool { return u.Backup }
+	active := slices.DeleteFunc(slices.Clone(uplinks), backup)
+	return append(active, slices.DeleteFunc(uplinks, func(u Uplink) bool { return !backup(u) })...)
 }

@@ -31,7 +31,7 @@ type clientHost struct {
 
 	mu      sync.Mutex // guards what follows
 	desired hostnet.Desired
-	usable  int                    // uplinks that the tunnel may use
+	usable  []tunnel.Uplink        // what the tunnel was told last
 	found   []hostnet.Uplink       // all, those with the role never too
 	roles   map[string]config.Role // set while running, by the uplink's name
 }
@@ -51,6 +51,10 @@ func newClientHost(cfg *config.Client, m *hostnet.Manager, log *slog.Logger) *cl
 func (h *clientHost) setUplinks(found []hostnet.Uplink, use func([]tunnel.Uplink)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.setUplinksLocked(found, use)
+}
+
+func (h *clientHost) setUplinksLocked(found []hostnet.Uplink, use func([]tunnel.Uplink)) {
 	var usable []tunnel.Uplink
 	h.desired.Uplinks = nil
 	for _, u := range found {
@@ -64,14 +68,22 @@ func (h *clientHost) setUplinks(found []hostnet.Uplink, use func([]tunnel.Uplink
 			Role: schedulerRole(h.roleOf(u.Name)), CapBytes: rule.CapBytes, Metered: rule.Metered,
 		})
 	}
-	if len(usable) < h.usable {
+	if lost(h.usable, usable) {
 		use(usable)
 	}
-	h.usable = len(usable)
+	h.usable = usable
 	h.logUplinks(found)
 	h.found = found
 	h.applyLocked()
 	use(usable)
+}
+
+// lost reports whether an uplink, or an address of one, is not there any more.
+func lost(before, after []tunnel.Uplink) bool {
+	return slices.ContainsFunc(before, func(b tunnel.Uplink) bool {
+		i := slices.IndexFunc(after, func(a tunnel.Uplink) bool { return a.Name == b.Name && a.Index == b.Index })
+		return i < 0 || slices.ContainsFunc(b.Addresses, func(a netip.Addr) bool { return !slices.Contains(after[i].Addresses, a) })
+	})
 }
 
 // applyLocked applies what is desired. A failure is no reason to stop: most

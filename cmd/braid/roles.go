@@ -42,13 +42,13 @@ func (c roleChanger) SetRole(uplink, role string) error {
 // setRole notes a role and tells use what the tunnel may use from now on.
 func (h *clientHost) setRole(uplink, role string, use func([]tunnel.Uplink)) error {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	known := slices.ContainsFunc(h.found, func(u hostnet.Uplink) bool { return u.Name == uplink })
 	if !known {
 		err := &control.UnknownUplinkError{Uplink: uplink}
 		for _, u := range h.found {
 			err.Known = append(err.Known, u.Name)
 		}
-		h.mu.Unlock()
 		return err
 	}
 	if role == control.RoleDefault {
@@ -56,9 +56,7 @@ func (h *clientHost) setRole(uplink, role string, use func([]tunnel.Uplink)) err
 	} else {
 		h.roles[uplink] = config.Role(role)
 	}
-	found := h.found
-	h.mu.Unlock()
-	h.setUplinks(found, use)
+	h.setUplinksLocked(h.found, use)
 	return nil
 }
 
