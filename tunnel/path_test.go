@@ -206,15 +206,11 @@ func TestCapDemotes(t *testing.T) {
 			t.Errorf("%d bytes are used, want those from before", used)
 		}
 		w.await("it is known what the uplinks carry", func() bool { return len(c.Status().Usage) == 2 })
-		spend := func(wire uint64) { // as the ticker does
+		spend := func(wire uint64) { // and the ticker finds it
 			c.mu.Lock()
+			defer c.mu.Unlock()
 			c.usage.uplinks["lte"].WireBytes += wire
-			list := c.usage.snapshot()
-			c.mu.Unlock()
-			c.paths.carried(time.Now(), list, false)
-			c.paths.poke()
 		}
-		spend(0)
 		spend(410)
 		w.await("near its cap it is for overflow", func() bool { return c.used() == "dsl lte-" && c.path("lte").Role == scheduler.Overflow })
 		spend(100)

@@ -89,14 +89,20 @@ func TestRoundTrips(t *testing.T) {
 	n := build(t, topology.CellA())
 	for uplink, rtt := range want {
 		for _, to := range []netip.Addr{n.ServerAddr4, n.ServerAddr6} {
-			got := mustPing(t, n.Client, uplink, to)
+			// What else the machine does makes single packets late, never early.
+			got := time.Hour
+			for range 30 {
+				if got = min(got, mustPing(t, n.Client, uplink, to)); got <= rtt+2*time.Millisecond {
+					break
+				}
+			}
 			if got < rtt || got > rtt+2*time.Millisecond {
-				t.Errorf("%s to %v: round trip %v, want %v", uplink, to, got, rtt)
+				t.Errorf("%s to %v: shortest round trip %v, want %v", uplink, to, got, rtt)
 			}
 		}
 	}
 	// Without a choice it is the first uplink.
-	if got := mustPing(t, n.Client, "", n.ServerAddr4); got > 40*time.Millisecond {
+	if got := mustPing(t, n.Client, "", n.ServerAddr4); got >= want["lte"] {
 		t.Errorf("the default route takes %v, want the DSL's 30 ms", got)
 	}
 }
