@@ -14,6 +14,9 @@ import "time"
 // out: more when a subflow runs dry, less while none does. Otherwise there is
 // RoomMost: a transfer that grows must not meet a bound.
 //
+// Where one path is far away, what the others brought meanwhile waits for it, and
+// RoomMost is a bound, too: there is RoomFar then, whatever dies.
+//
 // The zero value is ready, and gives RoomMost.
 type SendRoom struct {
 	rate   BitRate // at the last Step
@@ -27,6 +30,10 @@ const (
 	// RoomMost is about what kernels give at most by themselves, as they
 	// count: with their own overhead.
 	RoomMost = 8 << 20
+	// RoomFar is for paths so different that RoomMost would hold up the
+	// better one.
+	RoomFar = 32 << 20
+
 	// roomLeast is a few large writes.
 	roomLeast = 256 << 10
 
@@ -55,6 +62,7 @@ const (
 type SendRoomInput struct {
 	Rate  BitRate       // all of them together sent
 	RTT   time.Duration // of the slowest that sent much
+	Far   time.Duration // of the slowest that sent anything
 	Queue time.Duration // the shortest that one of these had to send, at its rate
 	Dry   bool          // none had anything
 	Lossy bool          // one had more to repeat than a full queue now and then explains
@@ -75,7 +83,11 @@ func (r *SendRoom) Step(in SendRoomInput) (bytes uint64, changed bool) {
 		}
 		return uint64(max(n*float64(in.Rate)/8*in.RTT.Seconds(), 0)) + roomLeast
 	}
-	if in.RTT < roomRTT {
+	switch need := roomFirst * float64(in.Rate) / 8 * in.Far.Seconds(); {
+	case need > RoomMost, r.room == RoomFar && need > RoomMost/2:
+		r.steady, r.ample = 0, 0
+		return r.set(RoomFar)
+	case r.room == RoomFar, in.RTT < roomRTT:
 		r.steady, r.ample = 0, 0
 		return r.set(RoomMost)
 	}
@@ -115,8 +127,7 @@ func (r *SendRoom) Reset() (bytes uint64, changed bool) {
 
 func (r *SendRoom) set(bytes uint64) (uint64, bool) {
 	was := r.room
-	r.room = max(bytes, roomLeast)
-	if r.room >= RoomMost {
+	if r.room = max(bytes, roomLeast); r.room >= RoomMost && bytes != RoomFar {
 		r.room = 0
 	}
 	if r.room == 0 {

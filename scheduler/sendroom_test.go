@@ -19,7 +19,7 @@ func (p pipe) step(room uint64) SendRoomInput {
 	payload := float64(room) / overhead
 	possible := BitRate(8 * payload / p.rtt.Seconds())
 	rate := min(p.capacity, p.offered, possible)
-	in := SendRoomInput{Rate: rate, RTT: p.rtt, Dry: true}
+	in := SendRoomInput{Rate: rate, RTT: p.rtt, Far: p.rtt, Dry: true}
 	if p.offered > rate {
 		unsent := max(payload-float64(rate)/8*p.rtt.Seconds(), 0)
 		in.Queue = time.Duration(8 * unsent / float64(rate) * 1e9)
@@ -113,11 +113,46 @@ func TestSendRoomReset(t *testing.T) {
 func TestSendRoomWithStrangeInput(t *testing.T) {
 	var r SendRoom
 	for _, in := range []SendRoomInput{
-		{}, {-1, -1, -1, false, true}, {1e18, time.Hour, time.Hour, false, false}, {1e18, time.Hour, time.Hour, false, true},
-		{1e18, time.Hour, time.Hour, true, true}, {1, 1, time.Hour, false, false}, {1, 1, time.Hour, false, true}, {1, 1, time.Hour, false, false}, {},
+		{}, {-1, -1, -1, -1, false, true},
+		{1e18, time.Hour, time.Hour, time.Hour, false, false}, {1e18, time.Hour, time.Hour, time.Hour, false, true},
+		{1e18, time.Hour, 0, time.Hour, false, false}, {1e18, time.Hour, 0, time.Hour, true, true},
+		{1, 1, 1, time.Hour, false, false}, {1, 1, 1, time.Hour, false, true}, {1, 1, 1, time.Hour, false, false}, {},
 	} {
-		if room, _ := r.Step(in); room < roomLeast || room > RoomMost {
+		if room, _ := r.Step(in); room < roomLeast || room > RoomFar {
 			t.Errorf("%+v: room for %d", in, room)
 		}
+	}
+}
+
+// A path that carries little, but is far away, makes all others wait: there is
+// room for that, and it is taken back when the path is no longer used.
+func TestSendRoomForPathsFarAway(t *testing.T) {
+	var r SendRoom
+	step := func(far time.Duration) uint64 {
+		room, _ := r.Step(SendRoomInput{Rate: 50e6, RTT: 40 * time.Millisecond, Far: far, Queue: 100 * time.Millisecond})
+		return room
+	}
+	for range 10 {
+		step(40 * time.Millisecond)
+	}
+	if room := step(60 * time.Millisecond); room >= RoomMost {
+		t.Fatalf("room for %d", room)
+	}
+	for range 5 {
+		if room := step(1600 * time.Millisecond); room != RoomFar {
+			t.Fatalf("far away: room for %d", room)
+		}
+	}
+	if room := step(400 * time.Millisecond); room != RoomFar {
+		t.Errorf("a little nearer: room for %d", room)
+	}
+	if room := step(60 * time.Millisecond); room != RoomMost {
+		t.Errorf("near: room for %d", room)
+	}
+	for range 10 {
+		step(60 * time.Millisecond)
+	}
+	if room := step(60 * time.Millisecond); room >= RoomMost {
+		t.Errorf("steady: room for %d", room)
 	}
 }

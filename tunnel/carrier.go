@@ -53,6 +53,7 @@ type packetHandler func(payload []byte) error
 type hearers struct {
 	want    func(carriers int)       // a client's: the server's word
 	backlog func(bytes uint32)       // likewise
+	losses  func(wire.Losses)        // likewise
 	uplinks func(wire.Uplinks)       // a server's: the client's word
 	path    func(name string) error  // likewise, on a carrier of one uplink
 	pong    func(sent time.Duration) // since the carrier's start; may be nil
@@ -248,7 +249,7 @@ func (c *carrier) readLoop(handle packetHandler) error {
 			err = handle(payload)
 		case wire.TypePing, wire.TypePong:
 			err = c.ping(typ, payload)
-		case wire.TypeWant, wire.TypeBacklog, wire.TypeUplinks, wire.TypePath:
+		case wire.TypeWant, wire.TypeBacklog, wire.TypeLosses, wire.TypeUplinks, wire.TypePath:
 			err = c.say(typ, payload)
 		case wire.TypeClose:
 			var n wire.Notice
@@ -277,6 +278,12 @@ func (c *carrier) say(typ wire.Type, payload []byte) error {
 		l, err := wire.ParseBacklog(payload)
 		if err == nil {
 			c.hear.backlog(l.Bytes)
+		}
+		return err
+	case typ == wire.TypeLosses && c.hear.losses != nil:
+		l, err := wire.ParseLosses(payload)
+		if err == nil {
+			c.hear.losses(l)
 		}
 		return err
 	case typ == wire.TypeUplinks && c.hear.uplinks != nil:

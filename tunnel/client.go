@@ -308,7 +308,7 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 		}
 	}
 	car.out, car.stats, car.hear.want = c.out, &c.stats, c.keeper.want
-	car.hear.backlog = c.paths.serverBacklog
+	car.hear.backlog, car.hear.losses = c.paths.serverBacklog, c.serverLosses
 	c.enterSession(w.Session, w.Features&wire.FeatureStreams != 0)
 	c.mu.Lock()
 	c.session, c.settings, c.current, c.server, c.lastErr = w.Session, set, car, way.server, nil

@@ -194,7 +194,7 @@ func (k *linkKeeper) dial(ctx context.Context, l *lane, kind wire.Kind) (*link, 
 		return nil, errors.New("server answered for another session")
 	}
 	// A stream that waits may have it before the joins are through.
-	_ = c.join(car.conn, true)
+	c.joinThin(car.conn)
 	k.mu.Lock()
 	k.numbers++
 	number := k.numbers

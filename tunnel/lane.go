@@ -71,7 +71,8 @@ type laneConfig struct {
 	// reverse: the peer dials the links of this side's pool.
 	reverse bool
 	session wire.SessionID
-	// widen, a client's, makes a thin link use all uplinks. It must not block.
+	// widen, a client's, is called when a link's stream has moved much more
+	// than before. It must not block.
 	widen func(*link)
 	// moved is called for each frame of a stream. It must not block.
 	moved func()
@@ -207,7 +208,6 @@ func (l *lane) spawn(f func()) bool {
 func (l *lane) enter(c *carrier, number uint64, own bool) (*link, bool) {
 	k := newLink(c, number, &l.wg, l.left)
 	k.widen, k.moved = l.widen, l.moved
-	k.thin.Store(l.widen != nil)
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()

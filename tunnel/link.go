@@ -32,10 +32,11 @@ type link struct {
 	once   sync.Once
 	dead   atomic.Bool // closed, or about to be
 
-	heard atomic.Int64  // when bytes last came, since start
-	uses  atomic.Uint64 // frames of streams, written and read
-	bytes atomic.Uint64 // of frames, both ways
-	rtt   atomic.Int64  // of the last ping
+	heard   atomic.Int64  // when bytes last came, since start
+	uses    atomic.Uint64 // frames of streams, written and read
+	bytes   atomic.Uint64 // of frames, both ways
+	bytesIn atomic.Uint64 // of these, from the peer
+	rtt     atomic.Int64  // of the last ping
 
 	write struct {
 		sync.Mutex // serialises records
@@ -47,12 +48,10 @@ type link struct {
 		closed     bool // nobody may begin any more
 	}
 
-	// A client's, see thin.go:
-	thin  atomic.Bool
-	mark  atomic.Uint64 // bytes when it last was quiet
-	widen func(*link)   // nil on a server
-	moved func()        // a stream's frame came or went
-	still thinTick      // of the ticker
+	// A client's, see spread.go:
+	growth growth
+	widen  func(*link) // nil on a server
+	moved  func()      // a stream's frame came or went
 
 	// Of the lane's ticker:
 	live    liveness
@@ -64,7 +63,8 @@ type link struct {
 	}
 	synced uint64 // uses when its subflows were last looked at
 
-	joining sync.Mutex    // one change of the subflows at a time
+	joining sync.Mutex    // one change of the subflows at a time; guards active
+	active  []string      // the uplinks that carry it
 	lacking atomic.Uint64 // changes in a row that were not wholly done
 }
 
@@ -96,7 +96,7 @@ func (l *link) send(parts ...[]byte) error {
 	var err error
 	for _, p := range parts {
 		if err == nil {
-			l.count(len(p))
+			l.countOut(len(p))
 			_, err = l.tls.Write(p)
 		}
 	}
@@ -195,7 +195,7 @@ func readError(err error) error {
 func (l *link) control(typ wire.Type, p []byte) (mine bool, err error) {
 	now := time.Since(l.start)
 	l.heard.Store(int64(now))
-	l.count(len(p))
+	l.countIn(len(p))
 	switch typ {
 	case wire.TypePing, wire.TypePong:
 		ping, err := wire.ParsePing(p)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"braid/scheduler"
+	"braid/tunnel/wire"
 )
 
 // What the keeper learns of how much the uplinks carry: whether those for
@@ -42,6 +43,13 @@ func (k *pathKeeper) serverBacklog(bytes uint32) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.load.waiting = time.Now()
+}
+
+// serverLosses takes what the server says it loses on the uplinks.
+func (c *Client) serverLosses(l wire.Losses) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.usage.hearLosses(l)
 }
 
 // appendSubflows appends the path carriers' own.

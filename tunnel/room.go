@@ -46,6 +46,9 @@ func roomInput(was, is []Subflow, elapsed time.Duration) (in scheduler.SendRoomI
 	}
 	in.Rate, in.Dry = scheduler.BitRate(8*float64(total)/elapsed.Seconds()), true
 	for i, f := range is {
+		if moved[i] > 0 {
+			in.Far = max(in.Far, f.RTT)
+		}
 		if moved[i] < total/10 {
 			continue
 		}

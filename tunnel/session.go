@@ -57,6 +57,8 @@ type session struct {
 	pathCarriers int
 	said         []wire.UplinkState // the client's last word on its uplinks
 	usage        usage
+	losses       []wire.UplinkLoss // as told
+	lossesTold   *carrier          // to whom
 }
 
 func newSession(p Peer) *session {
@@ -223,6 +225,25 @@ func (s *session) hasOverflow() bool {
 	return slices.ContainsFunc(s.said, func(u wire.UplinkState) bool { return u.Role == uint8(scheduler.Overflow) })
 }
 
+// tellLosses tells the client what is lost on the way to it, if that is not what
+// it was told last.
+func (s *session) tellLosses() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.usage.losses()
+	if s.current != s.lossesTold {
+		s.losses, s.lossesTold = nil, s.current
+	}
+	if s.current == nil || slices.Equal(l.List, s.losses) {
+		return
+	}
+	s.losses = l.List
+	_ = s.current.control(l.Append(nil))
+}
+
+// tellLossesEvery is in ticks of livenessTick.
+const tellLossesEvery = 4
+
 func (s *session) tellBacklog(bytes uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,6 +343,9 @@ func (s *session) tend(ctx context.Context) {
 		}
 		if overflow {
 			s.tellBacklog(unsent(scratch))
+		}
+		if tick%tellLossesEvery == 0 {
+			s.tellLosses()
 		}
 	}
 }

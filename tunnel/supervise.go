@@ -36,7 +36,7 @@ func (c *Client) supervise(ctx context.Context, car *carrier) {
 		moved := c.stats.txPackets.Load() + c.stats.rxPackets.Load()
 		quiet := moved == packets
 		packets = moved
-		err := c.join(car.conn, false)
+		err := car.conn.SetUplinks(c.preferred())
 		settling := err != nil && time.Since(began) < settleFor
 		if err == nil {
 			complaint, doubt = "", ""

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"braid/scheduler"
+	"braid/tunnel/wire"
 )
 
 // usageWindow is the time constant of rates and loss, so that a table that a
@@ -20,6 +23,10 @@ type UplinkUsage struct {
 	RxBytes, TxBytes uint64  // TCP payload of all subflows so far
 	RxBps, TxBps     float64 // bits per second, smoothed
 	WireBytes        uint64  // both ways, with headers and repetitions, about
+
+	rx, tx scheduler.Capacity
+	loss   scheduler.Loss // of what this end sends
+	rxLoss float64        // of what the peer sends, as it says, 0 to 1
 }
 
 // usage adds up subflow counters per uplink over the lives of subflows. It is
@@ -107,6 +114,9 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 			continue
 		}
 		w := min(float64(elapsed)/float64(usageWindow), 1)
+		up.rx.Add(now, scheduler.BitRate(float64(d.rx)*8/elapsed.Seconds()), elapsed)
+		up.tx.Add(now, scheduler.BitRate(float64(d.tx)*8/elapsed.Seconds()), elapsed)
+		up.loss.Add(d.segments, d.retransmitted)
 		up.RxBps += w * (float64(d.rx)*8/elapsed.Seconds() - up.RxBps)
 		up.TxBps += w * (float64(d.tx)*8/elapsed.Seconds() - up.TxBps)
 		if d.segments > 0 {
@@ -122,6 +132,44 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		}
 	}
 }
+
+// line is what is known of an uplink in one direction.
+func (u *usage) line(name string, in bool) scheduler.Line {
+	up := u.uplinks[name]
+	switch {
+	case up == nil:
+		return scheduler.Line{}
+	case in:
+		return scheduler.Line{RTT: up.RTT, Rate: up.rx.Rate(), Loss: up.rxLoss}
+	}
+	return scheduler.Line{RTT: up.RTT, Rate: up.tx.Rate(), Loss: up.loss.Part()}
+}
+
+// losses is what this end says of itself: of uplinks on which something is lost.
+func (u *usage) losses() (l wire.Losses) {
+	for _, up := range u.uplinks {
+		if lost := uint16(lossUnit * up.loss.Part()); lost > 0 {
+			l.List = append(l.List, wire.UplinkLoss{Name: up.Uplink, Lost: lost})
+		}
+	}
+	slices.SortFunc(l.List, func(a, b wire.UplinkLoss) int { return strings.Compare(a.Name, b.Name) })
+	return l
+}
+
+// hearLosses takes what the peer says.
+func (u *usage) hearLosses(l wire.Losses) {
+	for _, up := range u.uplinks {
+		up.rxLoss = 0
+	}
+	for _, x := range l.List {
+		if up := u.uplinks[x.Name]; up != nil {
+			up.rxLoss = min(1, float64(x.Lost)/lossUnit)
+		}
+	}
+}
+
+// lossUnit is what a Losses frame counts in.
+const lossUnit = 10_000
 
 // snapshot returns the uplinks sorted by name.
 func (u *usage) snapshot() []UplinkUsage {

@@ -12,12 +12,14 @@ import "sync/atomic"
 // asks again when more of it has been used.
 type Budget struct {
 	blocks atomic.Int64 // left
+	half   int64        // of all
 }
 
 // NewBudget makes a budget of so many bytes, rounded down to whole blocks.
 func NewBudget(bytes int64) *Budget {
-	b := &Budget{}
-	b.blocks.Store(max(bytes, 0) / blockBytes)
+	blocks := max(bytes, 0) / blockBytes
+	b := &Budget{half: blocks / 2}
+	b.blocks.Store(blocks)
 	return b
 }
 
@@ -39,6 +41,15 @@ func (b *Budget) take(n int) int {
 			return int(got)
 		}
 	}
+}
+
+// takeSpare is take for what is not needed yet: it leaves half of the budget to
+// those who need it.
+func (b *Budget) takeSpare(n int) int {
+	if b != nil && b.blocks.Load()-int64(n) < b.half {
+		return 0
+	}
+	return b.take(n)
 }
 
 // give returns n blocks.

@@ -156,7 +156,7 @@ func TestWindowFollowsThePace(t *testing.T) {
 	}{
 		{name: "slow path", rtt: 50, rate: 100, read: 1 << 20, least: 256 << 10, most: 512 << 10},
 		{name: "20 Mb/s over 600 ms", rtt: 600, rate: 2_500, read: 1 << 20, least: 3 << 20, most: 16 << 20},
-		{name: "slow program", rtt: 20, rate: 125_000, read: 1_000, least: 256 << 10, most: 512 << 10},
+		{name: "slow program", rtt: 20, rate: 125_000, read: 1_000, least: 256 << 10, most: FirstWindowBytes},
 		{name: "budget", rtt: 100, rate: 125_000, read: 1 << 20, budget: 10 * blockBytes, least: 256<<10 + 10*blockBytes, most: 256<<10 + 10*blockBytes},
 		{name: "small window", rtt: 100, rate: 125_000, read: 1 << 20, windowAllowed: 100_000, least: 100_000, most: 100_000},
 	}
@@ -179,6 +179,37 @@ func TestWindowFollowsThePace(t *testing.T) {
 		if budget != nil && budget.Left() != tt.budget {
 			t.Errorf("%s: %d bytes left in the budget after Close", tt.name, budget.Left())
 		}
+	}
+}
+
+// What is promised at first comes out of one half of the budget; who grows has
+// the other.
+func TestFirstWindows(t *testing.T) {
+	const more = FirstWindowBytes - MinWindowBytes
+	budget := NewBudget(8 * more)
+	var list []*Inbound
+	for n := range 10 {
+		in := NewInbound(16<<20, budget)
+		want := FirstWindowBytes
+		if n >= 4 {
+			want = MinWindowBytes
+		}
+		if got := in.Ack().Limit; got != uint64(want) || in.Window() != want {
+			t.Errorf("the stream %d is promised %d, want %d", n, got, want)
+		}
+		list = append(list, in)
+	}
+	if budget.Left() != 4*more {
+		t.Errorf("%d bytes left, want half", budget.Left())
+	}
+	for _, in := range list {
+		in.Close()
+	}
+	if budget.Left() != 8*more {
+		t.Errorf("%d bytes left at the end", budget.Left())
+	}
+	if in := NewInbound(100_000, budget); in.Window() != 100_000 {
+		t.Errorf("window of %d bytes, 100000 are allowed", in.Window())
 	}
 }
 

@@ -2,8 +2,14 @@ package stream
 
 import "time"
 
-// MinWindowBytes is the room that a peer is promised at first.
-const MinWindowBytes = 256 << 10
+const (
+	// MinWindowBytes is the room that a peer is promised whatever the budget.
+	MinWindowBytes = 256 << 10
+	// FirstWindowBytes is the room that a peer is promised at first, where
+	// half of the budget is left: a loss holds up everything behind it for
+	// some round trips, and the sender shall not stand still meanwhile.
+	FirstWindowBytes = 1 << 20
+)
 
 // paceTime is in what time a program must consume a window to get a larger
 // one. A window is what is consumed in one round trip, so this is the longest
@@ -32,13 +38,15 @@ type Inbound struct {
 	told     Ack
 }
 
-// NewInbound makes an Inbound whose window grows from MinWindowBytes to
+// NewInbound makes an Inbound whose window grows from FirstWindowBytes to
 // windowBytes, as the program consumes and the budget allows.
 func NewInbound(windowBytes int, budget *Budget) *Inbound {
-	least := min(windowBytes, MinWindowBytes)
+	least, first := min(windowBytes, MinWindowBytes), min(windowBytes, FirstWindowBytes)
+	charged := budget.takeSpare(blocksOf(first - least))
+	window := min(first, least+charged*blockBytes)
 	return &Inbound{
-		wait: NewBuffer(windowBytes), window: least, least: least, most: windowBytes, budget: budget,
-		told: Ack{Limit: uint64(least)},
+		wait: NewBuffer(windowBytes), window: window, least: least, most: windowBytes, budget: budget, charged: charged,
+		told: Ack{Limit: uint64(window)},
 	}
 }
 

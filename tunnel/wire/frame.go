@@ -44,6 +44,7 @@ const (
 	TypeUplinks Type = 0x07
 	TypePath    Type = 0x08
 	TypeBacklog Type = 0x09
+	TypeLosses  Type = 0x0a
 	TypePacket  Type = 0x10
 	TypeOpen    Type = 0x20
 	TypeOpened  Type = 0x21
@@ -77,7 +78,7 @@ func malformed(format string, args ...any) error {
 
 var typeNames = map[Type]string{
 	TypeHello: "hello", TypeWelcome: "welcome", TypeRefuse: "refuse",
-	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypePacket: "packet",
+	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypeLosses: "losses", TypePacket: "packet",
 	TypeOpen: "open", TypeOpened: "opened", TypeData: "data", TypeFin: "fin",
 	TypeAck: "ack", TypeReset: "reset", TypeResume: "resume", TypeResumed: "resumed",
 	TypeWant: "want",
@@ -103,6 +104,8 @@ func lengthLimits(t Type) (low, high int, ok bool) {
 		return backlogLen, backlogLen, true
 	case TypePath:
 		return 1, 1 + maxText, true
+	case TypeLosses:
+		return 2, MaxUplinks*(1+maxText+2) + 2, true
 	case TypeUplinks:
 		return 2, MaxUplinks*(2*(1+maxText)+3) + 2, true
 	case TypeHello, TypeWelcome, TypeRefuse, TypeClose:

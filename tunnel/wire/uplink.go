@@ -81,3 +81,36 @@ func ParseBacklog(b []byte) (Backlog, error) {
 	}
 	return Backlog{Bytes: binary.BigEndian.Uint32(b)}, nil
 }
+
+// UplinkLoss is what the server loses on one uplink of a client.
+type UplinkLoss struct {
+	Name string
+	Lost uint16 // of ten thousand segments
+}
+
+// Losses is the server's word on what it loses on the way to a client, which
+// cannot see it. It replaces the one before.
+//
+//	list of: name text | lost u16
+type Losses struct{ List []UplinkLoss }
+
+// Append appends the frame to b; what is beyond MaxUplinks is left out.
+func (l Losses) Append(b []byte) []byte {
+	return appendFrame(b, TypeLosses, func(b []byte) []byte {
+		return appendList(b, l.List[:min(len(l.List), MaxUplinks)], func(b []byte, u UplinkLoss) []byte {
+			return binary.BigEndian.AppendUint16(appendText(b, u.Name), u.Lost)
+		})
+	})
+}
+
+// ParseLosses parses the payload of a Losses frame.
+func ParseLosses(b []byte) (Losses, error) {
+	c := cursor{b: b}
+	l := Losses{List: list(&c, MaxUplinks, "losses", func(what string) UplinkLoss {
+		return UplinkLoss{Name: c.text(what), Lost: c.u16(what)}
+	})}
+	if err := c.end("losses"); err != nil {
+		return Losses{}, err
+	}
+	return l, nil
+}

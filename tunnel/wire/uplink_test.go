@@ -49,12 +49,37 @@ func TestBacklogRoundTrip(t *testing.T) {
 	}
 }
 
+func TestLossesRoundTrip(t *testing.T) {
+	for _, l := range []Losses{{}, {List: []UplinkLoss{{"dsl", 0}, {"lte", 10000}}}, {List: []UplinkLoss{{"", 1<<16 - 1}}}} {
+		p := payload(t, l.Append(nil), TypeLosses)
+		if got, err := ParseLosses(p); err != nil || !reflect.DeepEqual(got, l) {
+			t.Errorf("ParseLosses = %+v, %v; want %+v", got, err, l)
+		}
+		truncations(t, p, func(b []byte) error { _, err := ParseLosses(b); return err })
+	}
+	many := Losses{List: make([]UplinkLoss, MaxUplinks+9)}
+	for i := range many.List {
+		many.List[i].Name = strings.Repeat("n", 300)
+	}
+	if got, err := ParseLosses(payload(t, many.Append(nil), TypeLosses)); err != nil || len(got.List) != MaxUplinks {
+		t.Errorf("of too many losses: %d, %v", len(got.List), err)
+	}
+}
+
 func FuzzUplinks(f *testing.F) {
 	f.Add(Uplinks{List: []UplinkState{{"dsl", 1, 2, 3, "answers"}}}.Append(nil)[HeaderLen:])
 	f.Add(Path{"lte"}.Append(nil)[HeaderLen:])
+	f.Add(Losses{List: []UplinkLoss{{"lte", 200}}}.Append(nil)[HeaderLen:])
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if u, err := ParseUplinks(p); err == nil {
 			if again := u.Append(nil)[HeaderLen:]; !bytes.Equal(again, p) {
+				t.Fatalf("%x became %x", p, again)
+			}
+		} else if !errors.Is(err, ErrMalformed) {
+			t.Fatal(err)
+		}
+		if l, err := ParseLosses(p); err == nil {
+			if again := l.Append(nil)[HeaderLen:]; !bytes.Equal(again, p) {
 				t.Fatalf("%x became %x", p, again)
 			}
 		} else if !errors.Is(err, ErrMalformed) {

@@ -120,12 +120,11 @@ func TestThinLink(t *testing.T) {
 	var wg sync.WaitGroup
 	k := &link{conn: conn, wg: &wg}
 	k.widen = func(k *link) { wg.Go(func() { _ = c.joinLink(k) }) }
-	k.thin.Store(true)
 	want := func(when string, thin bool) {
 		t.Helper()
 		wg.Wait()
-		if k.thin.Load() != thin || !slices.Equal(conn.backups(), []bool{false, thin, thin}) {
-			t.Errorf("%s: thin is %v, backups are %v", when, k.thin.Load(), conn.backups())
+		if k.growth.thin() != thin || !slices.Equal(conn.backups(), []bool{false, thin, thin}) {
+			t.Errorf("%s: thin is %v, backups are %v", when, k.growth.thin(), conn.backups())
 		}
 	}
 	_ = c.joinLink(k)
@@ -136,16 +135,16 @@ func TestThinLink(t *testing.T) {
 		}
 	}
 	for range 100 { // a person types
-		k.count(quietBytes)
+		k.countOut(quietBytes)
 		tick()
 	}
 	want("in use by a person", true)
-	k.count(thinBytes)
+	k.countOut(thinBytes)
 	want("a page's object", true)
-	k.count(1)
+	k.countOut(1)
 	want("much in one go", false)
 	for range 10 {
-		k.count(quietBytes + 1)
+		k.countOut(quietBytes + 1)
 		tick()
 		for range quietTicks - 1 {
 			tick()
@@ -155,19 +154,19 @@ func TestThinLink(t *testing.T) {
 	tick()
 	want("quiet", true)
 	for range thinBytes / (quietBytes + 1) {
-		k.count(quietBytes + 1)
+		k.countOut(quietBytes + 1)
 		tick()
 	}
 	want("a slow download's beginning", true)
-	k.count(quietBytes + 1)
+	k.countOut(quietBytes + 1)
 	want("it goes on", false)
 }
 
 func TestJoinWithoutUplinks(t *testing.T) {
 	c := NewClient(ClientConfig{Log: slog.New(slog.DiscardHandler)})
 	conn := &fakeConn{}
-	if err := c.join(conn, true); err != nil || len(conn.uplinks) != 0 {
-		t.Errorf("%v, %v", conn.uplinks, err)
+	if c.joinThin(conn); len(conn.uplinks) != 0 {
+		t.Errorf("%v", conn.uplinks)
 	}
 }
 
@@ -200,7 +199,7 @@ func TestSettleLeavesLinksWide(t *testing.T) {
 			time.Sleep(settleFor / 2)
 			synctest.Wait()
 			for _, k := range c.streams().allLinks() {
-				thin, backups := k.thin.Load(), k.conn.(*fakeConn).backups()
+				thin, backups := k.growth.thin(), k.conn.(*fakeConn).backups()
 				if len(backups) == 2 && backups[1] != thin {
 					t.Errorf("carrier %d: thin is %v, backups are %v", k.number, thin, backups)
 				}
@@ -208,7 +207,7 @@ func TestSettleLeavesLinksWide(t *testing.T) {
 		}
 		wide := 0
 		for _, k := range c.streams().allLinks() {
-			if !k.thin.Load() {
+			if !k.growth.thin() {
 				wide++
 			}
 		}
@@ -229,29 +228,31 @@ func TestWidenedBeforeItsJoin(t *testing.T) {
 	var wg sync.WaitGroup
 	k := &link{conn: conn, wg: &wg}
 	k.widen = func(k *link) { wg.Go(func() { _ = c.joinLink(k) }) }
-	k.thin.Store(true)
 	l := &lane{links: map[*link]struct{}{k: {}}}
-	k.count(thinBytes + 1)
+	k.countOut(thinBytes + 1)
 	wg.Wait()
 	for range 4 {
-		k.count(quietBytes + 1)
+		k.countOut(quietBytes + 1)
 		c.thinOut(l)
 	}
 	if conn.backups() != nil {
 		t.Fatal("joined too early")
 	}
-	k.count(quietBytes + 1)
+	k.countOut(quietBytes + 1)
 	c.thinOut(l)
 	if want := []bool{false, false}; !slices.Equal(conn.backups(), want) {
 		t.Errorf("backups are %v, want %v", conn.backups(), want)
 	}
 	conn.notYet = 1 << 30
+	level := k.growth.level.Load()
 	for range 10 * lackingMost { // what never comes is not asked for at every tick
 		k.lacking.CompareAndSwap(0, 1)
-		k.count(quietBytes + 1)
+		k.countOut(quietBytes + 1)
 		c.thinOut(l)
 	}
-	if tries := 1<<30 - conn.notYet; tries > lackingMost {
+	wg.Wait()
+	levels := int(k.growth.level.Load() - level)
+	if tries := 1<<30 - conn.notYet; tries > lackingMost*(levels+1) {
 		t.Errorf("%d tries", tries)
 	}
 }
