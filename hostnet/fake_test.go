@@ -72,7 +72,9 @@ func newFakeHost() *fakeHost {
 }
 
 func (h *fakeHost) conf4(name, forwarding string) {
-	h.sysctls[confKey("ipv4", name, "rp_filter")] = "0"
+	for _, key := range []string{"rp_filter", "arp_ignore", "arp_announce"} {
+		h.sysctls[confKey("ipv4", name, key)] = "0"
+	}
 	h.sysctls[confKey("ipv4", name, "forwarding")] = forwarding
 }
 

@@ -101,6 +101,39 @@ ip -4 route del throw 192.168.0.0/16 table 98000000 proto 98
 ip -6 route del ::/0 dev braid0 table 98000000 proto 98`)
 }
 
+// Two uplinks of one network, and one address: rules for both, and no answer for
+// the other's address.
+func TestCommandsOfTwins(t *testing.T) {
+	h := newFakeHost()
+	m := testManager(t, h)
+	d := Desired{Mark: 0xb1}
+	for i, name := range []string{"dsl", "wwan0.5"} {
+		d.Uplinks = append(d.Uplinks, Uplink{Name: name, Index: i + 2, Addresses: addresses("192.168.8.100"), Subnets: prefixes("192.168.8.0/24"),
+			Default4: true, Gateway4: netip.MustParseAddr("192.168.8.1")})
+	}
+	h.sysctls["net.ipv4.conf.dsl.arp_ignore"] = "2" // stricter, and somebody else's
+	mustApply(t, m, d)
+	checkLog(t, "Apply", h, `
+sysctl -w net.ipv4.conf.dsl.rp_filter="2"
+sysctl -w net.ipv4.conf.dsl.arp_announce="2"
+sysctl -w net.ipv4.conf.wwan0/5.arp_ignore="1"
+sysctl -w net.ipv4.conf.wwan0/5.arp_announce="2"
+ip -4 route replace 192.168.8.0/24 dev dsl table 1000000002 proto 98
+ip -4 route replace 0.0.0.0/0 via 192.168.8.1 dev dsl onlink table 1000000002 proto 98
+ip -4 route replace 192.168.8.0/24 dev wwan0.5 table 1000000003 proto 98
+ip -4 route replace 0.0.0.0/0 via 192.168.8.1 dev wwan0.5 onlink table 1000000003 proto 98
+ip -4 rule add priority 9010 fwmark 0xb1 from 192.168.8.100 lookup 1000000002 protocol 98
+ip -4 rule add priority 9010 fwmark 0xb1 from 192.168.8.100 lookup 1000000003 protocol 98
+ip -4 rule add priority 9020 fwmark 0xb1 lookup main protocol 98`)
+	d.Uplinks = d.Uplinks[:1]
+	mustApply(t, m, d)
+	for key, want := range map[string]string{"dsl.arp_ignore": "2", "dsl.arp_announce": "0", "wwan0/5.arp_ignore": "0"} {
+		if got := h.sysctls["net.ipv4.conf."+key]; got != want {
+			t.Errorf("%s = %s after one has gone, want %s", key, got, want)
+		}
+	}
+}
+
 func TestCommandsOfAServer(t *testing.T) {
 	h := newFakeHost()
 	m := testManager(t, h)

@@ -3,6 +3,7 @@ package hostnet
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -23,7 +24,7 @@ func managed(key string) bool {
 	}
 	conf := strings.HasPrefix(key, "net.ipv4.conf.") || strings.HasPrefix(key, "net.ipv6.conf.")
 	switch key[strings.LastIndexByte(key, '.')+1:] {
-	case "forwarding", "accept_redirects", "rp_filter", "accept_ra", "addr_gen_mode":
+	case "forwarding", "accept_redirects", "rp_filter", "arp_ignore", "arp_announce", "accept_ra", "addr_gen_mode":
 		return conf
 	}
 	return false
@@ -39,6 +40,11 @@ func (m *Manager) settings(d Desired, links []Link, v6 bool) (early, late []Sett
 		return nil, nil, err
 	}
 	early = append(early, loose...)
+	apart, err := m.neighbours(d, links)
+	if err != nil {
+		return nil, nil, err
+	}
+	early = append(early, apart...)
 
 	if d.Forwarding {
 		late = append(late, Setting{Key: forward4, Value: "1"})
@@ -115,6 +121,50 @@ func (m *Manager) reversePath(d Desired, links []Link) ([]Setting, error) {
 		}
 	}
 	return out, nil
+}
+
+// neighbours keeps uplinks apart that have a network in common, such as a cable
+// and Wi-Fi to one router.
+//
+// Linux answers ARP for any of its addresses on any interface, so that the
+// router may send what is for one uplink by the other, where no socket that is
+// bound to the first will take it. With arp_ignore 1 an interface answers for its
+// own addresses alone, with arp_announce 2 it asks with one of its own, which
+// teaches the router where that is. As with rp_filter the larger of the values of
+// "all" and the interface counts. IPv6 does so by itself.
+func (m *Manager) neighbours(d Desired, links []Link) ([]Setting, error) {
+	var out []Setting
+	for _, l := range links {
+		if !sharesNetwork(d.Uplinks, l.Index) {
+			continue
+		}
+		for _, s := range []struct{ name, least string }{{"arp_ignore", "1"}, {"arp_announce", "2"}} {
+			key := confKey("ipv4", l.Name, s.name)
+			all, err := m.original(confKey("ipv4", "all", s.name))
+			v, err2 := m.original(key)
+			if missing(err) || missing(err2) {
+				continue
+			}
+			if err := errors.Join(err, err2); err != nil {
+				return nil, err
+			}
+			if max(all, v) < s.least { // they have one digit
+				out = append(out, Setting{key, s.least, l.Index})
+			}
+		}
+	}
+	return out, nil
+}
+
+// sharesNetwork reports whether the uplink with this interface index has an IPv4
+// network on its link that another uplink has, too.
+func sharesNetwork(uplinks []Uplink, index int) bool {
+	i := slices.IndexFunc(uplinks, func(u Uplink) bool { return u.Index == index })
+	return i >= 0 && slices.ContainsFunc(uplinks, func(o Uplink) bool {
+		return o.Index != index && slices.ContainsFunc(o.Subnets, func(p netip.Prefix) bool {
+			return p.Addr().Is4() && slices.ContainsFunc(uplinks[i].Subnets, p.Overlaps)
+		})
+	})
 }
 
 // keepRA keeps a host that becomes a router on its own IPv6 default route:

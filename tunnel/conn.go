@@ -45,6 +45,9 @@ type Uplink struct {
 	CapBytes uint64
 	// Metered: each byte costs, so that it is asked for less when idle.
 	Metered bool
+	// Twin: another uplink has one of its addresses, too, so that the address
+	// alone does not say by which of them a connection leaves.
+	Twin bool
 	// Backup, in SetUplinks: its subflow is used when no other works.
 	Backup bool
 	// Epoch, in SetUplinks: when it is another than the last time, a subflow

@@ -34,6 +34,8 @@ type clientHost struct {
 	usable  []tunnel.Uplink        // what the tunnel was told last
 	found   []hostnet.Uplink       // all, those with the role never too
 	roles   map[string]config.Role // set while running, by the uplink's name
+	// unusable tells of uplinks with addresses why they cannot be used.
+	unusable map[string]string
 }
 
 // clientSysctls: one lost MPTCP SYN must not turn MPTCP off for an hour
@@ -57,7 +59,14 @@ func (h *clientHost) setUplinks(found []hostnet.Uplink, use func([]tunnel.Uplink
 func (h *clientHost) setUplinksLocked(found []hostnet.Uplink, use func([]tunnel.Uplink)) {
 	var usable []tunnel.Uplink
 	h.desired.Uplinks = nil
-	for _, u := range found {
+	apart, unusable := tellApart(found, kernelRelease())
+	for name, why := range unusable {
+		if h.unusable[name] != why {
+			h.log.Warn("uplink not usable", "uplink", name, "reason", why)
+		}
+	}
+	h.unusable = unusable
+	for _, u := range apart {
 		if h.roleOf(u.Name) == config.RoleNever || !u.Usable() {
 			continue
 		}
@@ -65,7 +74,7 @@ func (h *clientHost) setUplinksLocked(found []hostnet.Uplink, use func([]tunnel.
 		rule := h.cfg.Uplink(u.Name)
 		usable = append(usable, tunnel.Uplink{
 			Name: u.Name, Index: u.Index, Addresses: slices.Clone(u.Addresses),
-			Role: schedulerRole(h.roleOf(u.Name)), CapBytes: rule.CapBytes, Metered: rule.Metered,
+			Role: schedulerRole(h.roleOf(u.Name)), CapBytes: rule.CapBytes, Metered: rule.Metered, Twin: hasTwin(u, apart),
 		})
 	}
 	if lost(h.usable, usable) {
@@ -149,8 +158,9 @@ func (h *clientHost) keep(ctx context.Context) error {
 	})
 }
 
-// uplinks returns all uplinks that the host has now, and the role of each.
-func (h *clientHost) uplinks() ([]hostnet.Uplink, func(name string) config.Role) {
+// uplinks returns all uplinks that the host has now, the role of each, and of
+// some why they cannot be used, by their names.
+func (h *clientHost) uplinks() (found []hostnet.Uplink, roleOf func(name string) config.Role, unusable map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	roles := make(map[string]config.Role, len(h.found))
@@ -162,7 +172,7 @@ func (h *clientHost) uplinks() ([]hostnet.Uplink, func(name string) config.Role)
 			return r
 		}
 		return h.cfg.Uplink(name).Role
-	}
+	}, h.unusable
 }
 
 func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err error) {
@@ -205,8 +215,8 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), CapUsed: caps.used, Software: software(), Log: log,
 	})
 	serve, err := serveControl(cfg.Control, func() any {
-		found, roles := host.uplinks()
-		return clientStatus(cfg, client.Status(), found, roles)
+		found, roles, unusable := host.uplinks()
+		return clientStatus(cfg, client.Status(), found, roles, unusable)
 	}, roleChanger{host, client})
 	if err != nil {
 		return err

@@ -139,8 +139,10 @@ type dialer struct {
 }
 
 // Dial connects over one uplink. But for a path carrier's the socket is bound
-// to the uplink's address, not to its device: a binding to the device would be
-// inherited by the subflows over other uplinks.
+// to the uplink's address, not to its device: a binding to the device could be
+// inherited by the subflows over other uplinks. Where two uplinks have one
+// address there is no other way; a kernel that heeds the interface of a join
+// does not pass the binding on.
 func (d *dialer) Dial(ctx context.Context, server netip.AddrPort, via tunnel.Uplink, purpose tunnel.Purpose) (tunnel.Conn, error) {
 	local, ok := addressFor(via, server.Addr())
 	if !ok {
@@ -149,6 +151,9 @@ func (d *dialer) Dial(ctx context.Context, server netip.AddrPort, via tunnel.Upl
 	o := mptcp.Options{
 		Mark: carrierMark, Local: local, CongestionControl: string(d.congestion), NotSentLowatBytes: notSentBytes,
 		ReceiveBufferBytes: receiveBufferBytes, UserspacePathManager: true,
+	}
+	if via.Twin {
+		o.Device = via.Name
 	}
 	switch purpose {
 	case tunnel.ForPackets:
@@ -235,8 +240,13 @@ func (c *clientConn) renewed(list []tunnel.Uplink) (kept []tunnel.Uplink) {
 
 // paths chooses one way to the server for each uplink: from an address of the
 // family of the first subflow, or else to one of the server's other addresses.
+// The uplink of the first subflow is first: of several with its address the first
+// subflow is taken for the first's.
 func (c *clientConn) paths(list []tunnel.Uplink) []mptcp.Path {
-	var paths []mptcp.Path
+	if i := slices.IndexFunc(list, func(u tunnel.Uplink) bool { return u.Name == c.via }); i > 0 {
+		list = slices.Concat(list[i:i+1], list[:i], list[i+1:])
+	}
+	paths := make([]mptcp.Path, 0, len(list))
 	for _, u := range list {
 		for _, remote := range append([]netip.AddrPort{c.RemoteAddrPort()}, c.remotes...) {
 			if local, ok := addressFor(u, remote.Addr()); ok {

@@ -13,7 +13,8 @@ import (
 )
 
 // clientStatus says in the control API's words how a client is.
-func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Uplink, roleOf func(string) config.Role) *control.Client {
+func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Uplink, roleOf func(string) config.Role,
+	unusable map[string]string) *control.Client {
 	c := &control.Client{
 		Role: control.RoleClient, Version: versionText(),
 		Session: control.Session{
@@ -61,6 +62,8 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 		}
 		if roleOf(name) == config.RoleNever {
 			u.State, u.Reason, u.Use = control.UplinkOff, "its role is never", control.UseNone
+		} else if why := unusable[name]; why != "" {
+			u.State, u.Reason, u.Use = control.UplinkDead, why, control.UseNone
 		} else if u.State == "" {
 			u.State, u.Reason, u.Use = control.UplinkDead, "it has no usable address", control.UseNone
 		}

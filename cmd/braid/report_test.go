@@ -28,6 +28,7 @@ func TestClientStatusOfUplinks(t *testing.T) {
 	address := []netip.Addr{netip.MustParseAddr("198.51.100.1")}
 	found := []hostnet.Uplink{
 		{Name: "dsl", Addresses: address}, {Name: "lte", Addresses: address}, {Name: "lora", Addresses: address}, {Name: "usb"},
+		{Name: "usb2", Addresses: address},
 	}
 	s := tunnel.ClientStatus{
 		Session: wire.SessionID{1}, Connected: true, MPTCP: true, Server: netip.MustParseAddrPort("192.0.2.1:443"),
@@ -52,6 +53,7 @@ func TestClientStatusOfUplinks(t *testing.T) {
 		{Interface: "lte", Role: "backup", ConfiguredRole: "bond", State: "up", Reason: "its role is backup", Use: "standby", Since: since},
 		{Interface: "lora", Role: "never", ConfiguredRole: "never", State: "off", Reason: "its role is never", Use: "none"},
 		{Interface: "usb", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: "it has no usable address", Use: "none"},
+		{Interface: "usb2", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: "it has the address of lte", Use: "none"},
 		{Interface: "wifi", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: "it is down", Use: "none", Since: since, RxBytes: 77, Deaths: 2},
 	}
 	roles := func(name string) config.Role {
@@ -60,7 +62,7 @@ func TestClientStatusOfUplinks(t *testing.T) {
 		}
 		return cfg.Uplink(name).Role
 	}
-	got := clientStatus(cfg, s, found, roles)
+	got := clientStatus(cfg, s, found, roles, map[string]string{"usb2": "it has the address of lte"})
 	if d := cmp.Diff(want, got.Uplinks); d != "" {
 		t.Error(d)
 	}
@@ -72,7 +74,7 @@ func TestClientStatusOfUplinks(t *testing.T) {
 	}
 
 	s.Connected, s.LastError, s.Usage = false, errors.New("connection refused"), nil
-	got = clientStatus(cfg, s, found[:1], roles)
+	got = clientStatus(cfg, s, found[:1], roles, nil)
 	if got.Session.State != "down" || got.Session.Reason != "connection refused" || got.Session.MPTCP || got.Carriers.Bond != 0 {
 		t.Errorf("session %+v", got.Session)
 	}

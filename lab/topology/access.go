@@ -27,7 +27,12 @@ const metricStep = 100
 // Addresses of an access. Those of IPv6 are invalid without IPv6.
 
 func (a *access) prefix4(host byte) netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(a.index), 0, host}), 24)
+	b := [4]byte{10, byte(a.index), 0}
+	if p := a.uplink.Client4; p.IsValid() {
+		b = p.Addr().As4()
+	}
+	b[3] = host
+	return netip.PrefixFrom(netip.AddrFrom4(b), 24)
 }
 
 func (a *access) prefix6(host byte) netip.Prefix {
@@ -180,7 +185,7 @@ func (n *Net) RestoreUplink(uplink string) error {
 	return n.connect(a)
 }
 
-// ChangeAddress gives the client's interface another host number (2 at first)
+// ChangeAddress gives the client's interface another host number
 // in place of the present one, in IPv4 and IPv6, as after a redial.
 func (n *Net) ChangeAddress(uplink string, hostNumber byte) error {
 	a, err := n.access(uplink)

@@ -47,6 +47,10 @@ type Uplink struct {
 	IPv6     bool
 	MTU      int  // bytes, of client and router; 0 is 1500
 	Veth     bool // an unshaped cable: Down and Up are not used
+	// Client4 is the client's IPv4 address and its network; zero is 10.N.0.2/24.
+	// The router has host number 1 there. Behind NAT several uplinks may have one
+	// network, or one address, as routers of one maker give them.
+	Client4 netip.Prefix
 }
 
 // Config describes a network.
@@ -116,6 +120,9 @@ func (c Config) Validate() error {
 		case seen[u.Name]:
 			errs = append(errs, fmt.Errorf("uplink %d: the name %q is taken", i, u.Name))
 		}
+		if p := u.Client4; p.IsValid() && (!p.Addr().Is4() || p.Bits() != 24 || p.Addr().As4()[3] < 2 || !u.NAT) {
+			errs = append(errs, fmt.Errorf("uplink %d: %v is not an address in a /24 of IPv4 behind NAT", i, p))
+		}
 		seen[u.Name] = true
 	}
 	for _, p := range c.RouteTunnel {
@@ -162,6 +169,9 @@ func (n *Net) build(c Config) error {
 	}
 	for i, u := range c.Uplinks {
 		a := &access{key: u.Name, client: n.Client, uplink: u, index: i + 1, hostNumber: 2}
+		if u.Client4.IsValid() {
+			a.hostNumber = u.Client4.Addr().As4()[3]
+		}
 		if err := n.addAccess(a); err != nil {
 			return fmt.Errorf("uplink %s: %w", u.Name, err)
 		}

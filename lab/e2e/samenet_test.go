@@ -1,0 +1,131 @@
+package e2e
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"braid/lab/daemon"
+	"braid/lab/emulator"
+	"braid/lab/topology"
+)
+
+// alike is two LTE routers of one maker, each with NAT and a network of its own
+// that looks like the other's.
+func alike(first, second string) topology.Config {
+	var c topology.Config
+	for i, address := range []string{first, second} {
+		u := topology.Line([]string{"lte1", "lte2"}[i], 30*emulator.Mbps, 10*emulator.Mbps, 40*time.Millisecond)
+		u.Client4, u.IPv6 = netip.MustParsePrefix(address), false
+		c.Uplinks = append(c.Uplinks, u)
+	}
+	return c
+}
+
+// Two uplinks whose routers do not know of each other: one network twice, with
+// one gateway's address twice, and even with one address of the host's twice.
+// Both carry, and the counters tell of each what it carried.
+func TestUplinksAlike(t *testing.T) {
+	for _, test := range []struct{ name, first, second string }{
+		{"same network", "192.168.8.100/24", "192.168.8.101/24"},
+		{"same address", "192.168.8.100/24", "192.168.8.100/24"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := begin(t, alike(test.first, test.second), daemon.Options{})
+			w.bothCarry("lte1", "lte2")
+			// Which is which is known: the one that dies is the one that is dead.
+			for _, name := range []string{"lte1", "lte2"} {
+				x := w.startTransfers(8_000_000, 1_000_000)
+				w.must(w.BlackHole(true, name))
+				x.finish()
+				w.state(name, "dead")
+				for _, other := range []string{"lte1", "lte2"} {
+					if u := w.uplink(other); other != name && u.State != "up" {
+						t.Errorf("%s swallows everything, and of %s is said %+v", name, other, u)
+					}
+				}
+				w.must(w.BlackHole(false, name))
+				w.state(name, "up")
+			}
+			w.bothCarry("lte1", "lte2")
+		})
+	}
+}
+
+// bothCarry downloads until each of two emulated uplinks had a fair part, by
+// the emulator's counters and by braid's own.
+func (w *world) bothCarry(names ...string) {
+	w.Helper()
+	const n = 20_000_000
+	var own, wire map[string]uint64
+	for end := time.Now().Add(patience); ; {
+		said, was := w.received(names)
+		w.curl(w.Net.InternetAddr4, n)
+		saidNow, now := w.received(names)
+		own, wire = map[string]uint64{}, map[string]uint64{}
+		fair := true
+		for _, name := range names {
+			own[name], wire[name] = saidNow[name]-said[name], now[name]-was[name]
+			fair = fair && own[name] > n/10 && wire[name] > n/10
+		}
+		w.Logf("of %d bytes %v by the links, %v by the status", n, wire, own)
+		if fair {
+			return
+		}
+		if time.Now().After(end) {
+			s, _ := w.Client.Status(w.ctx)
+			w.Fatalf("not all of %v carry: %+v", names, s.Uplinks)
+		}
+	}
+}
+
+// received is what came down each uplink until now, as braid says and as the
+// emulator does.
+func (w *world) received(names []string) (said, carried map[string]uint64) {
+	w.Helper()
+	said, carried = map[string]uint64{}, map[string]uint64{}
+	for _, name := range names {
+		said[name], carried[name] = w.uplink(name).RxBytes, w.carried(name).bytes
+	}
+	return said, carried
+}
+
+// Two uplinks of one network that do meet: a cable and Wi-Fi to one router, as
+// of a laptop on a desk. The kernel would answer for either address on both, and
+// what comes for one by the other's interface is lost.
+func TestUplinksOfOneRouter(t *testing.T) {
+	t.Parallel()
+	w := prepare(t, topology.Fast(1), daemon.Options{})
+	router := w.Net.Routers["fast1"]
+	w.must(w.lab.Veth(w.Net.Client, "wlan", router, "wlan"))
+	w.run(router, "sh", "-e", "-c", `ip link add lan type bridge; ip link set lan up
+		ip addr flush dev fast1; ip link set fast1 master lan; ip link set wlan master lan
+		ip addr add 10.1.0.1/24 dev lan; ip addr add 2001:db8:1::1/64 dev lan nodad`)
+	w.run(w.Net.Client, "sh", "-e", "-c", `ip addr add 10.1.0.3/24 dev wlan; ip addr add 2001:db8:1::3/64 dev wlan nodad
+		ip route add default via 10.1.0.1 dev wlan metric 600; ip route add default via 2001:db8:1::1 dev wlan metric 600`)
+	before := w.snapshot(w.Net.Client)
+	w.must(w.Server.Start(w.patient()))
+	w.must(w.Client.Start(w.patient()))
+	w.must(w.Client.WaitUp(w.patient(), 2))
+	was := map[string]uint64{}
+	for _, name := range []string{"fast1", "wlan"} {
+		c, err := w.Net.Client.Counters(name)
+		w.must(err)
+		was[name] = c.RxBytes
+	}
+	for range 3 {
+		// What the router has learnt before must not be what makes it work.
+		w.run(router, "ip", "neigh", "flush", "dev", "lan")
+		w.curl(w.Net.InternetAddr4, 50_000_000)
+	}
+	for name, bytes := range was {
+		c, err := w.Net.Client.Counters(name)
+		w.must(err)
+		if u := w.uplink(name); c.RxBytes < bytes+5_000_000 || u.State != "up" || u.Deaths != 0 {
+			t.Errorf("%d bytes came by %s: %+v", c.RxBytes-bytes, name, u)
+		}
+	}
+	w.must(w.Stop())
+	w.same(w.Net.Client, before)
+}
