@@ -128,6 +128,14 @@ func (c *Client) SetUplinks(list []Uplink) {
 	c.uplinksChanged()
 }
 
+// Woke says that the host slept: all uplinks are asked at once, and what waits to
+// dial does so. It may be called at any time, by any goroutine.
+func (c *Client) Woke() {
+	c.paths.woken.Store(true)
+	c.paths.poke()
+	c.uplinksChanged()
+}
+
 // use says which uplinks carriers may use from now on.
 func (c *Client) use(list []Uplink) {
 	c.mu.Lock()

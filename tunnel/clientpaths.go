@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"braid/scheduler"
@@ -23,6 +24,7 @@ type pathKeeper struct {
 	// active is noted by whoever moves something: beats are quick while
 	// anything depends on them.
 	active *activity
+	woken  atomic.Bool // the host slept since the last step
 	dials  sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
@@ -54,9 +56,6 @@ const (
 	// lateStep is how late this process itself may be before it does not
 	// trust its judgement of others: it was suspended, or starved.
 	lateStep = 150 * time.Millisecond
-	// sleptFor is by how much the wall clock must leap to mean that the host
-	// slept: the monotonic clock does not count that.
-	sleptFor = 2 * time.Second
 )
 
 func newPathKeeper(c *Client) *pathKeeper {
@@ -74,7 +73,6 @@ func (k *pathKeeper) run(ctx context.Context) error {
 	defer k.dials.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	last := time.Now()
 	for {
 		select {
 		case <-timer.C:
@@ -87,10 +85,7 @@ func (k *pathKeeper) run(ctx context.Context) error {
 			}
 			return nil
 		}
-		now := time.Now()
-		slept := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
-		last = now
-		timer.Reset(k.step(now, slept > sleptFor))
+		timer.Reset(k.step(time.Now(), k.woken.Swap(false)))
 	}
 }
 
@@ -159,6 +154,9 @@ func (k *pathKeeper) step(now time.Time, slept bool) time.Duration {
 		p.hear(now)
 		if late || slept {
 			p.health.Woke(now)
+		}
+		if slept && p.end != nil && p.car == nil {
+			p.retry()
 		}
 		for _, t := range p.health.Step(now) {
 			k.note(p, t)

@@ -172,6 +172,33 @@ func TestBackupStandsBy(t *testing.T) {
 	})
 }
 
+// After a sleep all uplinks are asked at once, also where nothing moves: those that
+// do not answer any more are left, and those that were dead are tried again.
+func TestAllUplinksAreAskedAfterSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.bothUp()
+		time.Sleep(20 * time.Minute) // until nothing is asked but every two minutes
+		w.net.setHole("dsl", true)
+		time.Sleep(time.Second)
+		if c.state("dsl") != scheduler.Up || c.state("lte") != scheduler.Up {
+			t.Fatalf("before it sleeps: %v, %v", c.state("dsl"), c.state("lte"))
+		}
+		before := c.path("lte").BeatsSent
+		c.Woke()
+		w.within(50*time.Millisecond, "the other is asked", func() bool { return c.path("lte").BeatsSent > before })
+		w.within(1500*time.Millisecond, "the one that fell silent is left", func() bool { return c.state("dsl") == scheduler.Dead && c.used() == "lte" })
+		time.Sleep(10 * time.Minute) // until it is dialled seldom
+		if n := c.path("lte").Deaths; n != 0 || c.state("lte") != scheduler.Up {
+			t.Errorf("lte died %d times", n)
+		}
+		w.net.setHole("dsl", false)
+		c.Woke()
+		w.within(2*time.Second, "it is back", func() bool { return c.state("dsl") == scheduler.Up })
+	})
+}
+
 // A server that ends its carriers says nothing about the uplinks.
 func TestServerThatHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

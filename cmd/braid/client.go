@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -226,5 +227,10 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
+	}, func(ctx context.Context) error {
+		return hostnet.WatchSleep(ctx, func(slept time.Duration) {
+			log.Info("the host has slept: all uplinks are asked", "slept", slept.Round(time.Second))
+			client.Woke()
+		})
 	})
 }
