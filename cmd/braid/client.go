@@ -104,14 +104,18 @@ func (h *clientHost) applyLocked() {
 	}
 }
 
-// logUplinks writes a line for each uplink that came or went.
+// logUplinks writes a line for each uplink that came, changed or went.
 func (h *clientHost) logUplinks(found []hostnet.Uplink) {
 	at := func(list []hostnet.Uplink, index int) int {
 		return slices.IndexFunc(list, func(u hostnet.Uplink) bool { return u.Index == index })
 	}
 	for _, u := range found {
 		role := h.roleOf(u.Name)
-		if i := at(h.found, u.Index); i < 0 {
+		i := at(h.found, u.Index)
+		if i >= 0 && h.found[i].Name != u.Name {
+			h.log.Info("uplink renamed", "uplink", u.Name, "was", h.found[i].Name, "role", role)
+		}
+		if i < 0 {
 			h.log.Info("uplink found", "uplink", u.Name, "role", role, "addresses", u.Addresses)
 		} else if !slices.Equal(h.found[i].Addresses, u.Addresses) {
 			h.log.Info("uplink changed", "uplink", u.Name, "role", role, "addresses", u.Addresses)

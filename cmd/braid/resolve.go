@@ -105,14 +105,27 @@ func (r *resolver) resolve(ctx context.Context, n config.HostPort) ([]netip.Addr
 	return list, nil
 }
 
-// siblings returns the other addresses of the server that a belongs to.
+// siblings returns the server's other addresses, those of the same name first. All
+// names are one server's, for there is one key.
 func (r *resolver) siblings(a netip.AddrPort) []netip.AddrPort {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var same, others []netip.AddrPort
 	for _, list := range r.known {
 		if slices.Contains(list, a) {
-			return slices.DeleteFunc(slices.Clone(list), func(b netip.AddrPort) bool { return a == b })
+			same = append(same, list...)
+		} else {
+			others = append(others, list...)
 		}
 	}
-	return nil
+	if same == nil {
+		return nil
+	}
+	var out []netip.AddrPort
+	for _, b := range append(same, others...) {
+		if b != a && !slices.Contains(out, b) {
+			out = append(out, b)
+		}
+	}
+	return out
 }

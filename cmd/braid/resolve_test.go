@@ -48,11 +48,14 @@ func TestResolverKeepsOrderAndLastAddresses(t *testing.T) {
 		}
 		down = true // what was known must do
 	}
-	if got := r.siblings(want[0]); !slices.Equal(got, addrPorts("[2001:db8::1]:443")) {
-		t.Errorf("siblings of the first server %v", got)
-	}
-	if got := r.siblings(want[2]); len(got) != 0 {
-		t.Errorf("siblings of an address %v", got)
+	for of, want := range map[string][]netip.AddrPort{
+		"192.0.2.1:443":     addrPorts("[2001:db8::1]:443", "192.0.2.2:443", "198.51.100.9:8443"), // two names have it
+		"198.51.100.9:8443": addrPorts("192.0.2.1:443", "[2001:db8::1]:443", "192.0.2.2:443"),
+		"203.0.113.3:443":   nil,
+	} {
+		if got := r.siblings(netip.MustParseAddrPort(of)); !slices.Equal(got, want) {
+			t.Errorf("siblings of %s: %v, want %v", of, got, want)
+		}
 	}
 }
 
