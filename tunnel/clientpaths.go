@@ -109,6 +109,7 @@ func (k *pathKeeper) set(list []Uplink, now time.Time) (fresh []bool) {
 			}
 			if p.uplink.Index != u.Index || !slices.Equal(p.uplink.Addresses, u.Addresses) {
 				p.hangUp() // it would leave from what is not there any more
+				p.health.Woke(now)
 			}
 		}
 		p.uplink.Name = u.Name

@@ -142,6 +142,7 @@ type fakeNetwork struct {
 	conns  []net.Conn      // the clients' ends, all so far
 	paths  []pathConn      // likewise, of path carriers alone
 	holes  map[string]bool // uplinks that swallow all, by name
+	delay  time.Duration   // of each dial
 }
 
 // pathConn is a path carrier's end, and its uplink's name.
@@ -159,7 +160,13 @@ func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplin
 	n.mu.Lock()
 	down := n.down
 	hole := n.holes[via.Name]
+	delay := n.delay
 	n.mu.Unlock()
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if hole { // a SYN that is lost; the next attempt finds out
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -220,6 +227,12 @@ func (n *fakeNetwork) setHole(uplink string, on bool) {
 			c.blackHole()
 		}
 	}
+}
+
+func (n *fakeNetwork) setDelay(d time.Duration) {
+	n.mu.Lock()
+	n.delay = d
+	n.mu.Unlock()
 }
 
 func (n *fakeNetwork) setDown(down bool) {

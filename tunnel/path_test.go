@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -196,6 +197,37 @@ func TestAllUplinksAreAskedAfterSleep(t *testing.T) {
 		w.net.setHole("dsl", false)
 		c.Woke()
 		w.within(2*time.Second, "it is back", func() bool { return c.state("dsl") == scheduler.Up })
+	})
+}
+
+// An uplink that gets other addresses is the same uplink: its carrier is dialled
+// anew, and until that tells more it is used.
+func TestOtherAddressIsNoDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.bothUp()
+		stop := w.chat(c)
+		defer stop()
+		w.net.setDelay(2 * time.Second)
+		moved := uplinkB
+		for i := range 5 {
+			time.Sleep(time.Second)
+			w.net.setHole("lte", true) // the last two beats have no answer yet
+			time.Sleep(105 * time.Millisecond)
+			w.net.setHole("lte", false)
+			moved.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{203, 0, 113, byte(10 + i)})}
+			c.SetUplinks([]Uplink{uplinkA, moved})
+			time.Sleep(10 * time.Millisecond)
+			w.within(4*time.Second, "it answers", func() bool { return c.state("lte") == scheduler.Up && c.path("lte").Connected })
+		}
+		if p := c.path("lte"); p.Deaths != 0 || c.used() != "dsl lte" {
+			t.Errorf("%+v, used %s", p, c.used())
+		}
+		w.net.setHole("lte", true) // and where the new one leads nowhere, it is left
+		moved.Addresses = uplinkB.Addresses
+		c.SetUplinks([]Uplink{uplinkA, moved})
+		w.await("it is left", func() bool { return c.state("lte") == scheduler.Dead && c.used() == "dsl" })
 	})
 }
 
