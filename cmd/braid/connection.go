@@ -255,7 +255,20 @@ func (c *clientConn) paths(list []tunnel.Uplink) []mptcp.Path {
 			}
 		}
 	}
+	if len(paths) > mptcp.MostSubflows {
+		// The server's kernel would refuse them, again and again.
+		slices.SortStableFunc(paths, func(a, b mptcp.Path) int { return rank(a) - rank(b) })
+		paths = paths[:mptcp.MostSubflows]
+	}
 	return paths
+}
+
+// rank sorts those first that are to carry.
+func rank(p mptcp.Path) int {
+	if p.Backup {
+		return 1
+	}
+	return 0
 }
 
 // AppendSubflows implements tunnel.Conn.

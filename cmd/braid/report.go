@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
 	"braid/config"
 	"braid/control"
 	"braid/hostnet"
+	"braid/mptcp"
 	"braid/scheduler"
 	"braid/tunnel"
 	"braid/tunnel/egress"
@@ -68,9 +70,7 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 			u.State, u.Reason, u.Use = control.UplinkDead, "it has no usable address", control.UseNone
 		}
 		if u.Use == control.UseActive && u.Subflows == 0 && u.Reason == "" && s.Connected {
-			if u.Reason = "its subflow is not there yet"; !s.MPTCP {
-				u.Reason = "the connection to the server is plain TCP, which uses one uplink at a time"
-			}
+			u.Reason = whyNoSubflow(s)
 		}
 		c.Uplinks = append(c.Uplinks, u)
 	}
@@ -80,6 +80,23 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 		})
 	}
 	return c
+}
+
+// whyNoSubflow says why an uplink that is to carry has no subflow.
+func whyNoSubflow(s tunnel.ClientStatus) string {
+	others := 0
+	for _, u := range s.Usage {
+		if u.Subflows > 0 {
+			others++
+		}
+	}
+	switch {
+	case !s.MPTCP:
+		return "the connection to the server is plain TCP, which uses one uplink at a time"
+	case others >= mptcp.MostSubflows:
+		return fmt.Sprintf("a connection can use %d uplinks at most, and the others are preferred", mptcp.MostSubflows)
+	}
+	return "its subflow is not there yet"
 }
 
 // addPath adds what an uplink's path carrier tells.

@@ -45,6 +45,7 @@ const stopPatience = 10 * time.Second
 // for all, with NAT at the server.
 type Options struct {
 	Server     string // lines at the top of server.toml, before the first table
+	Listen     string // where the server listens, a list as in TOML; "" is Port everywhere
 	Tunnel     string // lines of [tunnel] in server.toml
 	ClientTop  string // lines at the top of client.toml
 	ClientMore string // lines of [tunnel] in client.toml, and tables behind it
@@ -107,8 +108,12 @@ func New(net *topology.Net, binary, dir string, o Options) (*Setup, error) {
 
 func (s *Setup) configure(o Options) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\nlisten = [\":%d\"]\nprivate_key_file = \"key\"\ncontrol = %q\n\n[tunnel]\naddresses = [\"%v/24\", \"%v/64\"]\n%s\n",
-		o.Server, Port, s.Server.socket(), Server4, Server6, o.serverTunnel())
+	listen := o.Listen
+	if listen == "" {
+		listen = fmt.Sprintf("[\":%d\"]", Port)
+	}
+	fmt.Fprintf(&b, "%s\nlisten = %s\nprivate_key_file = \"key\"\ncontrol = %q\n\n[tunnel]\naddresses = [\"%v/24\", \"%v/64\"]\n%s\n",
+		o.Server, listen, s.Server.socket(), Server4, Server6, o.serverTunnel())
 	fmt.Fprintf(&b, "\n[[client]]\nname = \"home\"\npublic_key = %q\naddresses = [\"%v\", \"%v\"]\n", s.Client.PublicKey, Home4, Home6)
 	if s.Net.Lan != nil {
 		fmt.Fprintf(&b, "routes = [\"192.168.10.0/24\", \"fd00:10::/64\"]\n")
@@ -128,6 +133,16 @@ func (s *Setup) configure(o Options) error {
 		}
 	}
 	return nil
+}
+
+// ServerAt gives a client's configuration other addresses of the server.
+func (s *Setup) ServerAt(c *Daemon, o Options, servers ...netip.AddrPort) error {
+	was := fmt.Sprintf("%q", netip.AddrPortFrom(s.Net.ServerAddr4, Port))
+	var list []string
+	for _, a := range servers {
+		list = append(list, fmt.Sprintf("%q", a))
+	}
+	return c.write(strings.Replace(s.ClientConfig(c, o), was, strings.Join(list, ", "), 1))
 }
 
 // ClientConfig is client.toml for a client.

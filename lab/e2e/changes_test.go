@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,9 +26,7 @@ func TestUplinksChange(t *testing.T) {
 		line("dsl", 30*time.Millisecond), line("lte", 50*time.Millisecond), line("phone", 60*time.Millisecond),
 	}}, daemon.Options{})
 	w.must(w.Net.RemoveUplink("phone"))
-	v4 := fmt.Sprintf("%q", netip.AddrPortFrom(w.Net.ServerAddr4, daemon.Port))
-	w.must(w.Client.Rewrite(strings.Replace(w.ClientConfig(w.Client, daemon.Options{}), v4,
-		v4+fmt.Sprintf(", %q", netip.AddrPortFrom(w.Net.ServerAddr6, daemon.Port)), 1)))
+	w.must(w.ServerAt(w.Client, daemon.Options{}, netip.AddrPortFrom(w.Net.ServerAddr4, daemon.Port), netip.AddrPortFrom(w.Net.ServerAddr6, daemon.Port)))
 	w.must(w.Server.Start(w.patient()))
 	w.must(w.Client.Start(w.patient()))
 	w.must(w.Client.WaitUp(w.patient(), 2))
