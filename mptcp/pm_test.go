@@ -3,6 +3,8 @@ package mptcp
 import (
 	"errors"
 	"net/netip"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -241,6 +243,37 @@ func TestPathManagerFromManyGoroutines(t *testing.T) {
 	for range 4 {
 		if err := <-failed; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A connection whose subflows have all ended in peace lives on at the peer, which
+// hears nothing of it. It goes when the peer closes it, and leaves no socket.
+func TestConnectionWithoutSubflowsIsClosed(t *testing.T) {
+	bl := newBondLab(t)
+	bl.sync("created b 1", bl.a, bl.b)
+	exchange(t, bl.conn, 100_000)
+	bl.sync("removed a 0, removed b 1")
+	awaitSubflows(t, bl.peer)
+	sockets := func() int {
+		var n int
+		bl.server.must(func() error {
+			out, err := exec.Command("ss", "--mptcp", "--no-header", "--numeric", "--all").Output()
+			n = strings.Count(string(out), "\n") - strings.Count(string(out), "LISTEN")
+			return err
+		})
+		return n
+	}
+	time.Sleep(300 * time.Millisecond)
+	if n := sockets(); n != 1 {
+		t.Errorf("%d connections before", n)
+	}
+	if err := bl.peer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); sockets() != 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections are left", sockets())
 		}
 	}
 }

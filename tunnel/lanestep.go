@@ -40,7 +40,7 @@ func (l *lane) doubtIdle() {
 		if k == nil {
 			return
 		}
-		if time.Since(k.start)-time.Duration(k.heard.Load()) > askAfter+suspectAfter || !l.pool.add(k) {
+		if k.silentFor() > askAfter+suspectAfter || !l.pool.add(k) {
 			k.Close()
 		}
 	}
@@ -68,6 +68,17 @@ const coolSteps = 20
 // link that was used is worth more than a new one.
 const surplusSteps = 40
 
+// unasked is how long a link may be silent on which streams are opened here: the
+// other side asks it at least every askIdle. A kernel's connection can live on
+// without any path to the peer, and then says nothing of it.
+const unasked = 2*askIdle + time.Minute
+
+// forgotten reports whether a link that is drained was not asked for too long.
+func (k *link) forgotten() bool { return k.cork.polls && k.silentFor() > unasked }
+
+// silentFor is how long ago anything came.
+func (k *link) silentFor() time.Duration { return time.Since(k.start) - time.Duration(k.heard.Load()) }
+
 // stepIdle is step for links without a stream.
 func (l *lane) stepIdle() {
 	busy := l.busy()
@@ -88,7 +99,7 @@ func (l *lane) stepIdle() {
 			continue
 		}
 		spare := l.surplus > surplusSteps && l.pool.counts().idle > n.target
-		if k.old() || spare || !l.pool.add(k) {
+		if k.old() || spare || k.forgotten() || !l.pool.add(k) {
 			k.Close()
 		}
 	}

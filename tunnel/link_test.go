@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,5 +165,26 @@ func TestRecordThatBeginsBehindWelcome(t *testing.T) {
 		}
 		k.Close()
 		wg.Wait()
+	}
+}
+
+// An idle link that the peer has not asked for longer than it would leave it is
+// closed, and no other.
+func TestForgottenLink(t *testing.T) {
+	for _, test := range []struct {
+		silent time.Duration
+		gone   bool
+	}{{0, false}, {2 * askIdle, false}, {unasked + time.Second, true}} {
+		k, _ := linkOverTCP(t)
+		l := testLane(true, testLimits, new(atomic.Int64))
+		if !l.pool.add(k) {
+			t.Fatal("not taken")
+		}
+		k.heard.Store(int64(time.Since(k.start) - test.silent))
+		l.stepIdle()
+		if gone := l.pool.counts().idle == 0; gone != test.gone || k.dead.Load() != test.gone {
+			t.Errorf("silent for %v: gone %v, closed %v", test.silent, gone, k.dead.Load())
+		}
+		l.close()
 	}
 }

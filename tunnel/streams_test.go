@@ -448,3 +448,27 @@ func swallow(c relay.Socket) {
 	io.Copy(io.Discard, c)
 	c.Close()
 }
+
+// A client that vanishes without a word leaves nothing at the server for long:
+// its kernel's connections can live on without any path, and say nothing.
+func TestVanishedClientIsForgotten(t *testing.T) {
+	f := newFakeStreams(echo)
+	streamsTest(t, f, func(w *world, c *testClient) {
+		exchange(w, f.open(w), 1000, nil)
+		w.await("all kinds of carriers", func() bool {
+			p := w.server.Status().Peers[0]
+			return p.Connected && p.Paths == 2 && p.Streams.Carriers > 0 && p.Streams.Reverse > 0
+		})
+		w.net.setDown(true)
+		for _, u := range []string{"dsl", "lte"} {
+			w.net.setHole(u, true)
+		}
+		w.net.blackHole()
+		c.cancel()
+		// Of the links on which the server opens, see TestForgottenLink.
+		w.within(11*time.Minute, "nothing is left of it", func() bool {
+			p := w.server.Status().Peers[0]
+			return !p.Connected && p.Paths == 0 && p.Streams.Carriers == 0
+		})
+	})
+}
