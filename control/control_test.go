@@ -232,6 +232,7 @@ func TestText(t *testing.T) {
 client up, tunnel braid0 with 10.77.0.2/24 fd77:b4a1::2/64, server 192.0.2.1:443
 uplink  role         state        rtt      loss   down       up        bytes
 dsl     bond         up           30.1 ms  0.0 %  48.2 Mb/s  1.1 Mb/s  123.5 MB
+  at most 49.5 Mb/s down, 9.8 Mb/s up of late, jitter 0.7 ms
 lte     backup 98 %  up, standby  60.2 ms  0.0 %  0          0         0 B
   its cap is nearly used up
 wlan0   never        off          –        0.0 %  0          0         0 B

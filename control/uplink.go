@@ -50,8 +50,8 @@ type Uplink struct {
 	TxBytes  uint64  `json:"tx_bytes"`
 	RxBps    float64 `json:"rx_bps"` // bits per second, now
 	TxBps    float64 `json:"tx_bps"`
-	// The most that the uplink was seen to deliver, in bits per second: its
-	// capacity, as far as it is known. 0: not known.
+	// The most that the uplink delivered over two seconds of the last ten minutes,
+	// in bits per second: its capacity is no less. 0: not known.
 	DeliverRxBps float64 `json:"deliver_rx_bps"`
 	DeliverTxBps float64 `json:"deliver_tx_bps"`
 	MPTCP        bool    `json:"mptcp"`

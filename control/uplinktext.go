@@ -25,8 +25,24 @@ func uplinkTable(b *strings.Builder, first string, list []Uplink) {
 		if row >= 0 && row < len(list) && list[row].Reason != "" {
 			writeWrapped(b, "  ", list[row].Reason)
 		}
+		if row >= 0 && row < len(list) && list[row].deliverText() != "" {
+			writeWrapped(b, "  ", list[row].deliverText())
+		}
 		row++
 	}
+}
+
+// deliverText is the most that the uplink delivered of late, and its jitter; ""
+// while nothing is known.
+func (u *Uplink) deliverText() string {
+	if u.DeliverRxBps == 0 && u.DeliverTxBps == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("at most %s down, %s up of late", FormatRate(u.DeliverRxBps), FormatRate(u.DeliverTxBps))
+	if u.JitterMs > 0 {
+		text += ", jitter " + milliseconds(u.JitterMs)
+	}
+	return text
 }
 
 // overflowText says whether the uplinks with the role overflow are in use, if

@@ -13,9 +13,10 @@ import (
 // Golden text of uplinks in every state.
 func TestUplinkText(t *testing.T) {
 	states := []Uplink{
-		{Interface: "dsl", Role: RoleBond, ConfiguredRole: RoleBond, State: UplinkUp, Use: UseActive, RTTms: 30.1, LossPct: 0.25, RxBps: 48.2e6, TxBps: 1.1e6, RxBytes: 2e9, TxBytes: 1e8},
+		{Interface: "dsl", Role: RoleBond, ConfiguredRole: RoleBond, State: UplinkUp, Use: UseActive, RTTms: 30.1, LossPct: 0.25, RxBps: 48.2e6, TxBps: 1.1e6, RxBytes: 2e9, TxBytes: 1e8,
+			DeliverRxBps: 49.1e6, DeliverTxBps: 9.8e6, JitterMs: 1.25},
 		{Interface: "cable", Role: RoleBond, ConfiguredRole: RoleBond, State: UplinkLate, Use: UseActive, RTTms: 121.4, LossPct: 12.3,
-			Reason: "no answer for 140 ms"},
+			Reason: "no answer for 140 ms", DeliverRxBps: 20e6},
 		{Interface: "lte", Role: RoleOverflow, ConfiguredRole: RoleOverflow, State: UplinkUp, Use: UseStandby, RTTms: 60, CapBytes: 50e9, CapUsedBytes: 12e9, CapResets: "2026-12-01T00:00:00Z"},
 		{Interface: "lte2", Role: RoleBackup, ConfiguredRole: RoleOverflow, State: UplinkUp, Use: UseStandby, RTTms: 61, CapBytes: 50e9, CapUsedBytes: 50e9, CapResets: "2026-12-01T00:00:00Z",
 			Reason: "its cap of this month is used up"},
@@ -37,8 +38,10 @@ func TestUplinkText(t *testing.T) {
 client up, tunnel braid0
 uplink  role           state        rtt      loss   down       up        bytes
 dsl     bond           up           30.1 ms  0.2 %  48.2 Mb/s  1.1 Mb/s  2.10 GB
+  at most 49.1 Mb/s down, 9.8 Mb/s up of late, jitter 1.2 ms
 cable   bond           late         121 ms   12 %   0          0         0 B
   no answer for 140 ms
+  at most 20.0 Mb/s down, 0 up of late
 lte     overflow 24 %  up, standby  60.0 ms  0.0 %  0          0         0 B
 lte2    backup 100 %   up, standby  61.0 ms  0.0 %  0          0         0 B
   its cap of this month is used up

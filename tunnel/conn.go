@@ -105,6 +105,7 @@ type Subflow struct {
 	Backup        bool
 	// Counters since the subflow began. Bytes are of the TCP payload.
 	RxBytes, TxBytes           uint64
+	AckedBytes                 uint64 // of those sent, that the peer has
 	TxSegments, Retransmission uint64
 	WireBytes                  uint64 // both ways, with headers and repetitions, about
 	// NotSent is what the subflow was given and has not sent, bytes.

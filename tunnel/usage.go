@@ -22,7 +22,10 @@ type UplinkUsage struct {
 	LossPct          float64 // of segments sent, smoothed
 	RxBytes, TxBytes uint64  // TCP payload of all subflows so far
 	RxBps, TxBps     float64 // bits per second, smoothed
-	WireBytes        uint64  // both ways, with headers and repetitions, about
+	// DeliverRx and DeliverTx are the most that it delivered in the last ten
+	// minutes (scheduler.Delivery); 0: not known.
+	DeliverRx, DeliverTx scheduler.BitRate
+	WireBytes            uint64 // both ways, with headers and repetitions, about
 
 	rx, tx scheduler.Capacity
 	loss   scheduler.Loss // of what this end sends
@@ -34,8 +37,15 @@ type UplinkUsage struct {
 type usage struct {
 	last    map[subflowKey]Subflow
 	uplinks map[string]*UplinkUsage
+	deliver map[string]*delivery
 	seen    map[string]time.Time // when an uplink last had a subflow
 	at      time.Time
+}
+
+// delivery is what an uplink delivers both ways.
+type delivery struct {
+	rx, tx scheduler.Delivery
+	acked  uint64 // bytes sent and acknowledged, of all subflows
 }
 
 const (
@@ -59,9 +69,9 @@ type subflowKey struct{ local, remote netip.AddrPort }
 // sample takes all subflows of all carriers as they are now.
 func (u *usage) sample(now time.Time, subflows []Subflow) {
 	if u.uplinks == nil {
-		u.uplinks, u.seen = map[string]*UplinkUsage{}, map[string]time.Time{}
+		u.uplinks, u.seen, u.deliver = map[string]*UplinkUsage{}, map[string]time.Time{}, map[string]*delivery{}
 	}
-	type delta struct{ rx, tx, segments, retransmitted, wire uint64 }
+	type delta struct{ rx, tx, acked, segments, retransmitted, wire uint64 }
 	deltas := map[string]delta{}
 	rtt := map[string]time.Duration{}
 	seen := make(map[subflowKey]Subflow, len(subflows))
@@ -73,7 +83,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		up := u.uplinks[name]
 		if up == nil {
 			up = &UplinkUsage{Uplink: name}
-			u.uplinks[name] = up
+			u.uplinks[name], u.deliver[name] = up, &delivery{}
 		}
 		if !s.Path {
 			up.Subflows++
@@ -85,6 +95,9 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		key := subflowKey{s.Local, s.Remote}
 		seen[key] = s
 		was := u.last[key]
+		if was.Uplink == "" && s.Uplink != "" && was.Remote.IsValid() {
+			u.named(was.uplinkName(), up)
+		}
 		if was.RxBytes > s.RxBytes || was.TxBytes > s.TxBytes {
 			was = Subflow{} // the ports were used again
 		}
@@ -96,6 +109,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		}
 		d.rx += s.RxBytes - was.RxBytes
 		d.tx += s.TxBytes - was.TxBytes
+		d.acked += s.AckedBytes - min(was.AckedBytes, s.AckedBytes)
 		if s.TxSegments >= was.TxSegments && s.Retransmission >= was.Retransmission {
 			d.segments += s.TxSegments - was.TxSegments
 			d.retransmitted += s.Retransmission - was.Retransmission
@@ -110,12 +124,17 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		up.TxBytes += d.tx
 		up.WireBytes += d.wire
 		up.RTT = rtt[name]
+		v := u.deliver[name]
+		v.acked += d.acked
+		v.rx.Add(now, up.RxBytes)
+		v.tx.Add(now, v.acked)
+		up.DeliverRx, up.DeliverTx = v.rx.Most(now), v.tx.Most(now)
 		if first || elapsed <= 0 {
 			continue
 		}
 		w := min(float64(elapsed)/float64(usageWindow), 1)
 		up.rx.Add(now, scheduler.BitRate(float64(d.rx)*8/elapsed.Seconds()), elapsed)
-		up.tx.Add(now, scheduler.BitRate(float64(d.tx)*8/elapsed.Seconds()), elapsed)
+		up.tx.Add(now, scheduler.BitRate(float64(d.acked)*8/elapsed.Seconds()), elapsed)
 		up.loss.Add(d.segments, d.retransmitted)
 		up.RxBps += w * (float64(d.rx)*8/elapsed.Seconds() - up.RxBps)
 		up.TxBps += w * (float64(d.tx)*8/elapsed.Seconds() - up.TxBps)
@@ -128,6 +147,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 	for name, at := range u.seen {
 		if len(u.seen) > usageMost && now.Sub(at) > usageKept {
 			delete(u.uplinks, name)
+			delete(u.deliver, name)
 			delete(u.seen, name)
 		}
 	}
@@ -170,6 +190,17 @@ func (u *usage) hearLosses(l wire.Losses) {
 
 // lossUnit is what a Losses frame counts in.
 const lossUnit = 10_000
+
+// named gives an uplink what was counted for the peer's address while its name was
+// not known.
+func (u *usage) named(address string, up *UplinkUsage) {
+	if old := u.uplinks[address]; old != nil {
+		up.RxBytes, up.TxBytes, up.WireBytes = up.RxBytes+old.RxBytes, up.TxBytes+old.TxBytes, up.WireBytes+old.WireBytes
+		delete(u.uplinks, address)
+		delete(u.deliver, address)
+		delete(u.seen, address)
+	}
+}
 
 // snapshot returns the uplinks sorted by name.
 func (u *usage) snapshot() []UplinkUsage {

@@ -124,3 +124,54 @@ func TestUsageRemembersFew(t *testing.T) {
 		t.Errorf("%d uplinks are known, want 2", n)
 	}
 }
+
+// What an uplink delivered at most is told of all its subflows together, and of
+// those that are gone; what was sent counts when it is acknowledged.
+func TestUsageOfDelivery(t *testing.T) {
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("198.51.100.1"), port) }
+	var u usage
+	now := time.Unix(1000, 0)
+	flows := []Subflow{{Uplink: "dsl", Local: at(1)}, {Uplink: "dsl", Local: at(2)}, {Uplink: "dsl", Local: at(3), Path: true}}
+	for range 9 { // four seconds of 8 and 16 Mb/s down, of 1.6 Mb/s up
+		u.sample(now, flows)
+		now = now.Add(500 * time.Millisecond)
+		flows[0].RxBytes += 500_000
+		flows[1].RxBytes += 1_000_000
+		flows[1].TxBytes += 900_000
+		flows[1].AckedBytes += 100_000
+		flows[2].RxBytes += 5_000_000
+	}
+	check := func(when string) {
+		t.Helper()
+		if d := u.snapshot()[0]; math.Round(float64(d.DeliverRx)) != 24e6 || math.Round(float64(d.DeliverTx)) != 1.6e6 {
+			t.Errorf("%s: %+v", when, d)
+		}
+	}
+	check("while it moves")
+	for range 10 {
+		u.sample(now, nil)
+		now = now.Add(time.Second)
+	}
+	check("with its subflows gone")
+}
+
+// What was counted before the client said which uplink it is, is that uplink's.
+func TestUsageOfOneThatIsNamed(t *testing.T) {
+	now := time.Unix(1000, 0)
+	flows := []Subflow{
+		{Local: netip.MustParseAddrPort("192.0.2.1:443"), Remote: netip.MustParseAddrPort("198.51.100.6:1000"), RxBytes: 1000, TxBytes: 100, WireBytes: 2000},
+		{Local: netip.MustParseAddrPort("192.0.2.1:443"), Remote: netip.MustParseAddrPort("198.51.100.6:1001"), RxBytes: 500},
+		{Local: netip.MustParseAddrPort("192.0.2.1:443"), Remote: netip.MustParseAddrPort("203.0.113.9:1000"), RxBytes: 7},
+	}
+	var u usage
+	for range 3 {
+		u.sample(now, flows)
+		now = now.Add(time.Second)
+		flows[0].Uplink, flows[1].Uplink = "dsl", "dsl"
+	}
+	list := u.snapshot()
+	if len(list) != 2 || list[0].Uplink != "203.0.113.9" || list[1].Uplink != "dsl" || list[1].Subflows != 2 ||
+		list[1].RxBytes != 1500 || list[1].TxBytes != 100 || list[1].WireBytes != 2000 {
+		t.Errorf("%+v", list)
+	}
+}

@@ -335,7 +335,7 @@ const headerBytes = 20 + 20 + 12 + 20
 func subflow(local, remote netip.AddrPort, t mptcp.TCPInfo) tunnel.Subflow {
 	return tunnel.Subflow{
 		Local: local, Remote: remote, RTT: t.RTT,
-		RxBytes: t.BytesReceived, TxBytes: t.BytesSent - t.BytesRetransmitted,
+		RxBytes: t.BytesReceived, TxBytes: t.BytesSent - t.BytesRetransmitted, AckedBytes: t.BytesAcked,
 		TxSegments: uint64(t.SegmentsSent), Retransmission: uint64(t.TotalRetransSegs),
 		WireBytes: t.BytesReceived + t.BytesSent + headerBytes*uint64(t.SegmentsSent+t.SegmentsReceived),
 		NotSent:   uint64(t.NotSentBytes),

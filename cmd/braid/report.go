@@ -162,7 +162,7 @@ func serverStatus(cfg *config.Server, listen []string, s tunnel.ServerStatus, eg
 func uplink(g tunnel.UplinkUsage, mptcp bool) control.Uplink {
 	return control.Uplink{
 		RTTms: milliseconds(g.RTT), LossPct: g.LossPct, RxBytes: g.RxBytes, TxBytes: g.TxBytes,
-		RxBps: g.RxBps, TxBps: g.TxBps, Subflows: g.Subflows, MPTCP: mptcp && g.Subflows > 0,
+		RxBps: g.RxBps, TxBps: g.TxBps, DeliverRxBps: float64(g.DeliverRx), DeliverTxBps: float64(g.DeliverTx), Subflows: g.Subflows, MPTCP: mptcp && g.Subflows > 0,
 	}
 }
 

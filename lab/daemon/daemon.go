@@ -349,9 +349,13 @@ type Uplink struct {
 	TxBytes   uint64  `json:"tx_bytes"`
 	RxBps     float64 `json:"rx_bps"`
 	TxBps     float64 `json:"tx_bps"`
-	MPTCP     bool    `json:"mptcp"`
-	Subflows  int     `json:"subflows"`
-	Deaths    int     `json:"deaths"`
+	// The most that it delivered of late.
+	DeliverRxBps float64 `json:"deliver_rx_bps"`
+	DeliverTxBps float64 `json:"deliver_tx_bps"`
+	JitterMs     float64 `json:"jitter_ms"`
+	MPTCP        bool    `json:"mptcp"`
+	Subflows     int     `json:"subflows"`
+	Deaths       int     `json:"deaths"`
 }
 
 // Carriers counts the live connections between a client and the server.

@@ -170,3 +170,42 @@ func TestSYNFlood(t *testing.T) {
 		}
 	}
 }
+
+// What the uplinks delivered at most is about what they can, never more, at both
+// ends.
+func TestStatusOfDelivery(t *testing.T) {
+	t.Parallel()
+	w := begin(t, cellA(), daemon.Options{})
+	x := w.startTransfers(60_000_000, 8_000_000)
+	x.finish()
+	can := map[string][2]float64{"dsl": {50e6, 10e6}, "lte": {30e6, 10e6}} // down and up
+	check := func(where string, list []daemon.Uplink, flip bool) {
+		t.Helper()
+		if len(list) != len(can) {
+			t.Errorf("%s: %+v", where, list)
+		}
+		for _, u := range list {
+			down, up := u.DeliverRxBps, u.DeliverTxBps
+			if flip {
+				down, up = up, down
+			}
+			t.Logf("%s: %s at most %.1f Mb/s down, %.1f up, jitter %.1f ms", where, u.Interface, down/1e6, up/1e6, u.JitterMs)
+			c := can[u.Interface]
+			if down < c[0]/4 || down > 1.1*c[0] || up < c[1]/4 || up > 1.1*c[1] {
+				t.Errorf("%s: of %s is said %+v", where, u.Interface, u)
+			}
+			if !flip && u.JitterMs <= 0 {
+				t.Errorf("%s: no jitter of %s", where, u.Interface)
+			}
+		}
+	}
+	own, err := w.Client.Status(w.ctx)
+	w.must(err)
+	check("client", own.Uplinks, false)
+	there, err := w.Server.Status(w.ctx)
+	w.must(err)
+	check("server", there.Clients[0].Uplinks, true)
+	if text := w.statusText(w.Client); !strings.Contains(text, "  at most ") {
+		t.Errorf("not told:\n%s", text)
+	}
+}
