@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/lab"
 	"braid/lab/daemon"
 	"braid/lab/emulator"
 	"braid/lab/topology"
@@ -26,13 +27,38 @@ func alike(first, second string) topology.Config {
 // one gateway's address twice, and even with one address of the host's twice.
 // Both carry, and the counters tell of each what it carried.
 func TestUplinksAlike(t *testing.T) {
-	for _, test := range []struct{ name, first, second string }{
-		{"same network", "192.168.8.100/24", "192.168.8.101/24"},
-		{"same address", "192.168.8.100/24", "192.168.8.100/24"},
+	for _, test := range []struct {
+		name, first, second string
+		strict              bool // the host's reverse-path filter
+		late                bool // the second is plugged in while the first is used
+	}{
+		{name: "same network", first: "192.168.8.100/24", second: "192.168.8.101/24"},
+		{name: "same address", first: "192.168.8.100/24", second: "192.168.8.100/24"},
+		{name: "same address, strict filter", first: "192.168.8.100/24", second: "192.168.8.100/24", strict: true},
+		{name: "same address, one plugged in later", first: "192.168.8.100/24", second: "192.168.8.100/24", late: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := begin(t, alike(test.first, test.second), daemon.Options{})
+			w := prepare(t, alike(test.first, test.second), daemon.Options{})
+			if test.strict {
+				w.must(w.Net.Client.SetReversePathFilter(lab.Strict))
+			}
+			if test.late {
+				w.must(w.Net.RemoveUplink("lte2"))
+				w.must(w.Server.Start(w.patient()))
+				w.must(w.Client.Start(w.patient()))
+				w.must(w.Client.WaitUp(w.patient(), 1))
+				w.curl(w.Net.InternetAddr4, 5_000_000)
+				x := w.startTransfers(15_000_000, 3_000_000)
+				x.progress(500_000)
+				w.must(w.Net.RestoreUplink("lte2"))
+				w.must(w.Client.WaitUp(w.patient(), 2))
+				x.finish()
+			}
+			before := w.snapshot(w.Net.Client)
+			if !test.late {
+				w.must(w.Setup.Start(w.patient()))
+			}
 			w.bothCarry("lte1", "lte2")
 			// Which is which is known: the one that dies is the one that is dead.
 			for _, name := range []string{"lte1", "lte2"} {
@@ -49,8 +75,42 @@ func TestUplinksAlike(t *testing.T) {
 				w.state(name, "up")
 			}
 			w.bothCarry("lte1", "lte2")
+			if !test.late {
+				w.must(w.Stop())
+				w.same(w.Net.Client, before)
+				return
+			}
+			// The one that was there first is pulled out.
+			x := w.startTransfers(10_000_000, 2_000_000)
+			x.progress(500_000)
+			w.must(w.Net.RemoveUplink("lte1"))
+			x.finish()
+			w.must(w.Net.RestoreUplink("lte1"))
+			w.must(w.Client.WaitUp(w.patient(), 2))
+			w.bothCarry("lte1", "lte2")
+			w.must(w.Stop())
 		})
 	}
+}
+
+// Two uplinks of IPv6 alone whose routers have the same link-local address, as
+// most have fe80::1.
+func TestUplinksOfOneLinkLocalGateway(t *testing.T) {
+	t.Parallel()
+	w := prepare(t, cellA(), daemon.Options{})
+	gateway := "fe80::1"
+	for name, router := range w.Net.Routers {
+		w.run(router, "ip", "addr", "add", gateway+"/64", "dev", name, "nodad")
+		w.run(w.Net.Client, "ip", "-6", "route", "del", "default", "dev", name)
+		w.run(w.Net.Client, "ip", "-6", "route", "add", "default", "via", gateway, "dev", name, "metric", map[string]string{"dsl": "100", "lte": "200"}[name])
+		w.run(w.Net.Client, "ip", "-4", "addr", "flush", "dev", name)
+	}
+	w.must(w.ServerAt(w.Client, daemon.Options{}, netip.AddrPortFrom(w.Net.ServerAddr6, daemon.Port)))
+	before := w.snapshot(w.Net.Client)
+	w.must(w.Setup.Start(w.patient()))
+	w.bothCarry("dsl", "lte")
+	w.must(w.Stop())
+	w.same(w.Net.Client, before)
 }
 
 // bothCarry downloads until each of two emulated uplinks had a fair part, by
