@@ -231,10 +231,17 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
-	}, func(ctx context.Context) error {
-		return hostnet.WatchSleep(ctx, func(slept time.Duration) {
-			log.Info("the host has slept: all uplinks are asked", "slept", slept.Round(time.Second))
-			client.Woke()
-		})
+	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil })
+}
+
+// watchSleep tells the client when the host wakes. Without it uplinks are asked a
+// little later: that is no reason to stop.
+func watchSleep(ctx context.Context, client *tunnel.Client, log *slog.Logger) {
+	err := hostnet.WatchSleep(ctx, func(slept time.Duration) {
+		log.Info("the host has slept: all uplinks are asked", "slept", slept.Round(time.Second))
+		client.Woke()
 	})
+	if err != nil {
+		log.Warn("a sleep of the host will be noticed late", "error", err)
+	}
 }
