@@ -242,7 +242,7 @@ func (c *Client) reach(ctx context.Context, purpose Purpose) (*secured, candidat
 	if len(list) == 0 {
 		return nil, candidate{}, fmt.Errorf("reach %v: %w", servers, ErrNoUplink)
 	}
-	return connect(ctx, c.Dialer, purpose, c.TLS, c.Key, list)
+	return connect(ctx, c.Dialer, purpose, c.TLS, c.Key, list, usualStagger)
 }
 
 // reachable returns all uplinks that the host has, those that carriers may use

@@ -198,6 +198,7 @@ func (k *pathKeeper) note(p *path, t scheduler.Transition) {
 	if t.To == scheduler.Dead {
 		p.deaths++
 		p.epoch++ // what its subflows carried is sent elsewhere, and they are made anew
+		p.reached = false
 		p.retry()
 	}
 }
@@ -218,11 +219,20 @@ func (p *path) fresh(now time.Time) bool {
 const freshFor = 3 * time.Second
 
 // decide says which uplinks carriers may use now. While none works nothing
-// changes: there is nowhere else to go, and each may come back.
+// changes: there is nowhere else to go, and each may come back. The first over
+// which a connection comes about is taken then, without waiting for steady
+// answers: it can only be better.
 func (k *pathKeeper) decide(now time.Time) {
 	list := make([]scheduler.Uplink, len(k.paths))
+	none := true
 	for i, p := range k.paths {
 		list[i] = scheduler.Uplink{Name: p.uplink.Name, Role: p.uplink.Role, State: p.state(now), Cap: p.capLevel(now)}
+		none = none && list[i].State != scheduler.Up && list[i].State != scheduler.Late
+	}
+	for i, p := range k.paths {
+		if none && p.reached && p.present {
+			list[i].State = scheduler.Up
+		}
 	}
 	var uplinks []Uplink
 	works := false

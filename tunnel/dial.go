@@ -50,13 +50,14 @@ func hasFamily(u Uplink, server netip.Addr) bool {
 	return false
 }
 
-// race runs attempt for 0 to n-1, each a stagger after the one before, the
+// race runs attempt for 0 to n-1, each a stagger after the one before (which is
+// asked for each time), the
 // first eager ones also as soon as the one before has failed, and returns the
 // first success; the others are cancelled and awaited, and what they made
 // after all goes to discard. When all that have begun have failed it begins no
 // more of those that are not eager: they are for those that hang. The error
 // joins all failures that differ.
-func race[T any](ctx context.Context, n, eager int, stagger time.Duration, attempt func(context.Context, int) (T, error), discard func(T)) (T, error) {
+func race[T any](ctx context.Context, n, eager int, stagger func() time.Duration, attempt func(context.Context, int) (T, error), discard func(T)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -75,7 +76,7 @@ func race[T any](ctx context.Context, n, eager int, stagger time.Duration, attem
 	}
 	var winner *T
 	var errs []error
-	timer := time.NewTimer(stagger)
+	timer := time.NewTimer(stagger())
 	defer timer.Stop()
 	start()
 	for finished < started {
@@ -95,12 +96,12 @@ func race[T any](ctx context.Context, n, eager int, stagger time.Duration, attem
 			}
 			if winner == nil && started < eager && ctx.Err() == nil {
 				start()
-				timer.Reset(stagger)
+				timer.Reset(stagger())
 			}
 		case <-timer.C:
 			if winner == nil && started < n && ctx.Err() == nil {
 				start()
-				timer.Reset(stagger)
+				timer.Reset(stagger())
 			}
 		}
 	}
@@ -117,21 +118,26 @@ const (
 	// too late for whoever waits for an uplink to come back. The first round
 	// may take its time, for paths that are really slow.
 	againAfter = 8 * dialStagger
+	// dialHurry takes the place of dialStagger while no uplink works: the first
+	// SYN that gets through ends the outage.
+	dialHurry = 100 * time.Millisecond
 	// dialRounds is how often each candidate is tried: until the time is over.
-	dialRounds = int(handshakeTimeout / dialStagger)
+	dialRounds = int(handshakeTimeout / dialHurry)
 )
+
+func usualStagger() time.Duration { return dialStagger }
 
 // connect dials all candidates, again and again, until one has a secured
 // connection. Hello is sent on the winner only: two would take the session
 // from each other.
-func connect(ctx context.Context, d Dialer, purpose Purpose, cfg *tls.Config, own crypto.PublicKey, list []candidate) (*secured, candidate, error) {
+func connect(ctx context.Context, d Dialer, purpose Purpose, cfg *tls.Config, own crypto.PublicKey, list []candidate, stagger func() time.Duration) (*secured, candidate, error) {
 	type won struct {
 		s *secured
 		c candidate
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	w, err := race(ctx, max(len(list), dialRounds), len(list), dialStagger, func(ctx context.Context, i int) (won, error) {
+	w, err := race(ctx, max(len(list), dialRounds), len(list), stagger, func(ctx context.Context, i int) (won, error) {
 		c := list[i%len(list)]
 		dialCtx, cancel := ctx, context.CancelFunc(func() {})
 		if i >= len(list) {

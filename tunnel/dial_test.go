@@ -64,7 +64,7 @@ func TestRace(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				var started atomic.Int32
-				got, err := race(t.Context(), len(tt.runs), len(tt.runs), stagger, func(ctx context.Context, i int) (int, error) {
+				got, err := race(t.Context(), len(tt.runs), len(tt.runs), func() time.Duration { return stagger }, func(ctx context.Context, i int) (int, error) {
 					started.Add(1)
 					select {
 					case <-time.After(tt.runs[i].takes):
@@ -94,7 +94,7 @@ func TestRace(t *testing.T) {
 func TestRaceDiscardsLateWinners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var discarded []int
-		got, err := race(t.Context(), 2, 2, time.Millisecond, func(ctx context.Context, i int) (int, error) {
+		got, err := race(t.Context(), 2, 2, func() time.Duration { return time.Millisecond }, func(ctx context.Context, i int) (int, error) {
 			time.Sleep(time.Duration(1+i) * 100 * time.Millisecond) // deaf to ctx
 			return i, nil
 		}, func(i int) { discarded = append(discarded, i) })
@@ -108,7 +108,7 @@ func TestRaceEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := race(ctx, 100, 100, time.Hour, func(ctx context.Context, i int) (int, error) {
+		_, err := race(ctx, 100, 100, func() time.Duration { return time.Hour }, func(ctx context.Context, i int) (int, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		}, func(int) {})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,6 +29,9 @@ type path struct {
 	end    context.CancelFunc // of the goroutine that dials and serves; nil: there is none
 	again  chan struct{}      // holds a token when it should dial at once
 	urgent atomic.Bool        // no uplink works
+	// reached: a connection over it has come about since it died. While no
+	// uplink works that is enough to use it.
+	reached bool
 
 	car    *carrier // nil: none
 	beaten time.Time
@@ -61,6 +65,15 @@ func (p *path) letGo() {
 	p.car, p.sent = nil, 0
 }
 
+// unreach forgets that a connection came about. Subflows that were made in that
+// belief have stood still since.
+func (p *path) unreach() {
+	if p.reached {
+		p.reached = false
+		p.epoch++
+	}
+}
+
 // retry looks for another carrier at once.
 func (p *path) retry() {
 	select {
@@ -74,7 +87,7 @@ func (p *path) retry() {
 func (k *pathKeeper) keep(ctx context.Context, p *path, u Uplink, session wire.SessionID, again chan struct{}) {
 	down := time.Now()
 	for ctx.Err() == nil {
-		car, err := k.dial(ctx, u, session)
+		car, err := k.dial(ctx, p, u, session, down)
 		lived := false
 		if err == nil {
 			err = k.serve(ctx, p, car, again)
@@ -93,6 +106,7 @@ func (k *pathKeeper) keep(ctx context.Context, p *path, u Uplink, session wire.S
 		}
 		if ctx.Err() == nil {
 			p.health.Disconnected(now, reasonOf(err))
+			p.unreach()
 			p.letGo()
 		}
 		k.mu.Unlock()
@@ -128,8 +142,8 @@ func reasonOf(err error) string {
 // errPathDead ends a carrier in favour of another: nothing comes by it.
 var errPathDead = errors.New("no answer over this uplink")
 
-// dial makes a carrier over one uplink.
-func (k *pathKeeper) dial(ctx context.Context, u Uplink, session wire.SessionID) (*carrier, error) {
+// dial makes a carrier over one uplink, which has had none since a time.
+func (k *pathKeeper) dial(ctx context.Context, p *path, u Uplink, session wire.SessionID, down time.Time) (*carrier, error) {
 	c := k.c
 	servers, err := c.Servers(ctx)
 	if err != nil {
@@ -139,7 +153,13 @@ func (k *pathKeeper) dial(ctx context.Context, u Uplink, session wire.SessionID)
 	if len(list) == 0 {
 		return nil, fmt.Errorf("reach %v over %s: %w", servers, u.Name, ErrNoUplink)
 	}
-	s, _, err := connect(ctx, c.Dialer, ForPath, c.TLS, c.Key, list)
+	stagger := func() time.Duration {
+		if p.urgent.Load() && time.Since(down) < hurryFor {
+			return dialHurry
+		}
+		return dialStagger
+	}
+	s, _, err := connect(ctx, reachDialer{c.Dialer, func() { k.reach(ctx, p) }}, ForPath, c.TLS, c.Key, list, stagger)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +170,35 @@ func (k *pathKeeper) dial(ctx context.Context, u Uplink, session wire.SessionID)
 		return nil, err
 	}
 	return car, car.control(wire.Path{Name: u.Name}.Append(nil))
+}
+
+// hurryFor bounds dialHurry. At six hundred SYNs a minute a long outage would
+// cost more than it gains.
+const hurryFor = 30 * time.Second
+
+// reachDialer tells of each connection that comes about, before anything was
+// said on it.
+type reachDialer struct {
+	Dialer
+	tell func()
+}
+
+func (d reachDialer) Dial(ctx context.Context, server netip.AddrPort, via Uplink, purpose Purpose) (Conn, error) {
+	c, err := d.Dialer.Dial(ctx, server, via, purpose)
+	if err == nil {
+		d.tell()
+	}
+	return c, err
+}
+
+// reach notes that a connection over the uplink has come about.
+func (k *pathKeeper) reach(ctx context.Context, p *path) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if ctx.Err() == nil && !p.reached {
+		p.reached = true
+		k.poke()
+	}
 }
 
 // serve runs a carrier until it breaks or the uplink is dead and another is to

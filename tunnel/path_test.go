@@ -148,9 +148,26 @@ func TestBlackHoleOfAllUplinks(t *testing.T) {
 		if used := c.used(); used == "" {
 			t.Error("the last uplink was taken away, too")
 		}
+		epoch := func() uint32 {
+			c.paths.mu.Lock()
+			defer c.paths.mu.Unlock()
+			return c.paths.paths[1].epoch
+		}
+		before := epoch()
 		time.Sleep(3 * time.Second)
 		w.net.setHole("lte", false)
-		w.within(time.Second, "one is back", func() bool { return c.used() == "lte" })
+		w.within(200*time.Millisecond, "one is back", func() bool { return c.used() == "lte" })
+		// It answers no steadier than before, and so it may go again.
+		w.net.setHole("lte", true)
+		w.within(5*time.Second, "it is known to be dead", func() bool { return c.state("lte") == scheduler.Dead })
+		time.Sleep(3 * time.Second)
+		w.net.setHole("dsl", false)
+		w.within(200*time.Millisecond, "the other is back", func() bool { return c.used() == "dsl" })
+		w.net.setHole("lte", false)
+		w.within(5*time.Second, "both are back", func() bool { return c.used() == "dsl lte" })
+		if epoch() == before {
+			t.Error("its subflows are those from before")
+		}
 	})
 }
 
