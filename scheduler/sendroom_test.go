@@ -19,7 +19,7 @@ func (p pipe) step(room uint64) SendRoomInput {
 	payload := float64(room) / overhead
 	possible := BitRate(8 * payload / p.rtt.Seconds())
 	rate := min(p.capacity, p.offered, possible)
-	in := SendRoomInput{Rate: rate, RTT: p.rtt, Far: p.rtt, Dry: true}
+	in := SendRoomInput{Rate: rate, RTT: p.rtt, Dry: true}
 	if p.offered > rate {
 		unsent := max(payload-float64(rate)/8*p.rtt.Seconds(), 0)
 		in.Queue = time.Duration(8 * unsent / float64(rate) * 1e9)
@@ -96,6 +96,89 @@ func TestSendRoomIsFreeInALocalNetwork(t *testing.T) {
 	}
 }
 
+// A bottleneck with a queue: what is in flight beyond what it carries waits
+// there, and what cannot be in flight waits before it.
+type bottleneck struct {
+	capacity BitRate
+	rtt      time.Duration // without the queue
+	window   float64       // of congestion control, in round trips of that
+	wobble   time.Duration // of the round trip, whatever is in flight
+}
+
+// step is half a second with so much room.
+func (b bottleneck) step(room uint64) SendRoomInput {
+	second := float64(b.capacity) / 8
+	inFlight := min(float64(room), b.window*second*(b.rtt+b.wobble).Seconds())
+	in := SendRoomInput{MinRTT: b.rtt, RTT: b.rtt + b.wobble}
+	in.Rate = min(b.capacity, BitRate(8*inFlight/in.RTT.Seconds()))
+	in.RTT = max(in.RTT, time.Duration(inFlight/second*1e9))
+	unsent := float64(room) - inFlight
+	in.Queue, in.Dry = time.Duration(8*unsent/float64(in.Rate)*1e9), unsent == 0
+	return in
+}
+
+func TestSendRoomLeavesNoQueues(t *testing.T) {
+	for _, rate := range []BitRate{5e6, 30e6, 80e6} {
+		b := bottleneck{rate, 60 * time.Millisecond, 2, 0}
+		var r SendRoom
+		room := uint64(RoomMost)
+		for range 20 {
+			room, _ = r.Step(b.step(room))
+		}
+		in := b.step(room)
+		need := uint64(float64(rate) / 8 * b.rtt.Seconds())
+		if in.Rate < rate || room > 2*need+roomLeast {
+			t.Errorf("%v: %v with room for %d, %d are needed", rate, in.Rate, room, need)
+		}
+		// An uplink dies: what is in the other's way is to be little at once.
+		b.capacity *= 0.4
+		in = b.step(room)
+		in.Changed = true
+		room, _ = r.Step(in)
+		for range 3 {
+			room, _ = r.Step(b.step(room))
+			if most := 2*uint64(float64(b.capacity)/8*b.rtt.Seconds()) + roomLeast; room > most {
+				t.Errorf("%v: room for %d after an uplink's death, %d are needed", rate, room, most)
+			}
+		}
+	}
+}
+
+// Round trips that vary by themselves need room that the shortest of them does
+// not tell of.
+func TestSendRoomWithRoundTripsThatVary(t *testing.T) {
+	for _, wobble := range []time.Duration{10, 30, 60, 100} {
+		b := bottleneck{300e6, 40 * time.Millisecond, 2, wobble * time.Millisecond}
+		var r SendRoom
+		room := uint64(RoomMost)
+		var sum BitRate
+		const steps = 200
+		for range steps {
+			in := b.step(room)
+			sum += in.Rate
+			room, _ = r.Step(in)
+		}
+		if mean := sum / steps; mean < 0.9*b.capacity {
+			t.Errorf("%v on average with a round trip of 40 to %v ms", mean, 40+int64(wobble))
+		}
+	}
+}
+
+func TestSendRoomWithLoss(t *testing.T) {
+	b := bottleneck{80e6, 60 * time.Millisecond, 2, 0}
+	var clean, lossy SendRoom
+	rooms := [2]uint64{RoomMost, RoomMost}
+	for range 20 {
+		rooms[0], _ = clean.Step(b.step(rooms[0]))
+		in := b.step(rooms[1])
+		in.Lossy = true
+		rooms[1], _ = lossy.Step(in)
+	}
+	if rooms[1] < 2*rooms[0] {
+		t.Errorf("room for %d with loss, for %d without", rooms[1], rooms[0])
+	}
+}
+
 func TestSendRoomReset(t *testing.T) {
 	var r SendRoom
 	if _, changed := r.Reset(); changed {
@@ -113,10 +196,13 @@ func TestSendRoomReset(t *testing.T) {
 func TestSendRoomWithStrangeInput(t *testing.T) {
 	var r SendRoom
 	for _, in := range []SendRoomInput{
-		{}, {-1, -1, -1, -1, false, true},
-		{1e18, time.Hour, time.Hour, time.Hour, false, false}, {1e18, time.Hour, time.Hour, time.Hour, false, true},
-		{1e18, time.Hour, 0, time.Hour, false, false}, {1e18, time.Hour, 0, time.Hour, true, true},
-		{1, 1, 1, time.Hour, false, false}, {1, 1, 1, time.Hour, false, true}, {1, 1, 1, time.Hour, false, false}, {},
+		{}, {Rate: -1, RTT: -1, MinRTT: -1, Queue: -1, Lossy: true},
+		{Rate: 1e18, RTT: time.Hour, MinRTT: time.Hour, Queue: time.Hour},
+		{Rate: 1e18, RTT: time.Hour, Queue: time.Hour, Lossy: true, Changed: true},
+		{Rate: 1e18, RTT: time.Hour, Queue: time.Hour, Dry: true, Lossy: true},
+		{Rate: 1, RTT: 1, MinRTT: time.Hour, Queue: time.Hour}, {Rate: 1, RTT: 1, Queue: time.Hour, Lossy: true},
+		{Rate: 1e18, RTT: time.Hour, Far: time.Hour}, {Rate: 1, RTT: 1, Far: 1}, {Far: -1},
+		{Rate: 1, RTT: time.Hour, MinRTT: 1, Queue: time.Hour}, {},
 	} {
 		if room, _ := r.Step(in); room < roomLeast || room > RoomFar {
 			t.Errorf("%+v: room for %d", in, room)

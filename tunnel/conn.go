@@ -102,6 +102,7 @@ type Subflow struct {
 	Uplink        string // name; empty where it is not known, as on a server
 	Local, Remote netip.AddrPort
 	RTT           time.Duration
+	MinRTT        time.Duration // the shortest of the recent minutes; 0: not known
 	Backup        bool
 	// Counters since the subflow began. Bytes are of the TCP payload.
 	RxBytes, TxBytes           uint64

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"slices"
 	"time"
 
 	"braid/scheduler"
@@ -44,12 +45,15 @@ func roomInput(was, is []Subflow, elapsed time.Duration) (in scheduler.SendRoomI
 	if total == 0 || elapsed <= 0 {
 		return in, false
 	}
+	in.Changed = len(was) != len(is) || slices.ContainsFunc(is, func(f Subflow) bool {
+		return !slices.ContainsFunc(was, func(o Subflow) bool { return o.Local == f.Local && o.Remote == f.Remote })
+	})
 	in.Rate, in.Dry = scheduler.BitRate(8*float64(total)/elapsed.Seconds()), true
 	for i, f := range is {
-		if moved[i] > 0 {
-			in.Far = max(in.Far, f.RTT)
-		}
 		if moved[i] < total/10 {
+			if moved[i] > 0 {
+				in.Far = max(in.Far, f.RTT)
+			}
 			continue
 		}
 		queue := time.Duration(float64(f.NotSent) / float64(moved[i]) * float64(elapsed))
@@ -57,6 +61,7 @@ func roomInput(was, is []Subflow, elapsed time.Duration) (in scheduler.SendRoomI
 			in.Queue = queue
 		}
 		in.RTT = max(in.RTT, f.RTT, 1)
+		in.MinRTT = max(in.MinRTT, f.MinRTT)
 		in.Dry = in.Dry && f.NotSent == 0
 	}
 	return in, true

@@ -334,7 +334,7 @@ const headerBytes = 20 + 20 + 12 + 20
 
 func subflow(local, remote netip.AddrPort, t mptcp.TCPInfo) tunnel.Subflow {
 	return tunnel.Subflow{
-		Local: local, Remote: remote, RTT: t.RTT,
+		Local: local, Remote: remote, RTT: t.RTT, MinRTT: t.MinRTT,
 		RxBytes: t.BytesReceived, TxBytes: t.BytesSent - t.BytesRetransmitted, AckedBytes: t.BytesAcked,
 		TxSegments: uint64(t.SegmentsSent), Retransmission: uint64(t.TotalRetransSegs),
 		WireBytes: t.BytesReceived + t.BytesSent + headerBytes*uint64(t.SegmentsSent+t.SegmentsReceived),
