@@ -100,8 +100,11 @@ func removeAddress(g *stage, victim string) fault {
 const (
 	failoverSettle = 2 * time.Second // of a stage that was just built
 	// failoverLoad is how long a download runs before an uplink dies, and
-	// failoverBefore the end of that in which its share is taken.
-	failoverLoad   = 5 * time.Second
+	// failoverBefore the end of that in which its share is taken. Ten seconds
+	// after its start, and again and again, bbr sends next to nothing on an
+	// uplink for 200 ms (PROBE_RTT). Both death and return lie between two of
+	// these, so that they are not taken for its silence.
+	failoverLoad   = 11500 * time.Millisecond
 	failoverBefore = 2 * time.Second
 	failoverDead   = 5 * time.Second
 	failoverWatch  = 3 * time.Second // after the return
