@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,9 @@ import (
 type countingLink struct {
 	*pipeLink
 	writes atomic.Int64
+
+	mu     sync.Mutex // guards what follows
+	pieces []int      // all bytes of each of these
 }
 
 func (c *countingLink) WriteFrames(parts ...[]byte) error {
@@ -27,6 +31,9 @@ func (c *countingLink) WriteFrames(parts ...[]byte) error {
 		}
 		if typ == wire.TypeData {
 			c.writes.Add(1)
+			c.mu.Lock()
+			c.pieces = append(c.pieces, len(b))
+			c.mu.Unlock()
 			break
 		}
 		rest = rest[wire.HeaderLen+n:]
@@ -52,6 +59,30 @@ func (p *pair) arrival(n int) time.Duration {
 		p.t.Error(err)
 	}
 	return time.Since(start)
+}
+
+// A receiver hands on whole frames: the first must not take more than the first
+// flight of a connection.
+func TestFirstPiecesAreSmall(t *testing.T) {
+	bubble(t, func(t *testing.T, p *pair) {
+		link := counted(p)
+		const bytes = 120 << 10
+		p.running.Go(func() { p.nearApp.Write(make([]byte, bytes)) })
+		p.arrival(bytes)
+		synctest.Wait()
+		link.mu.Lock()
+		defer link.mu.Unlock()
+		sum := 0
+		for _, n := range link.pieces {
+			if most := max(firstPiece, sum/2) + headSlack; n > most {
+				t.Errorf("%d bytes at once behind %d, want at most %d: %v", n, sum, most, link.pieces)
+			}
+			sum += n
+		}
+		if len(link.pieces) > 20 {
+			t.Errorf("%d pieces", len(link.pieces))
+		}
+	})
 }
 
 func TestSmallWritesWait(t *testing.T) {

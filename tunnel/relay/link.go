@@ -25,6 +25,12 @@ const (
 	copyBytes = 4 << 10
 )
 
+// firstPiece is the first piece of data on a link. A receiver hands on whole
+// frames of whole records, and the first ten packets of a connection in slow
+// start must bring one, or the program waits another round trip or two for what
+// has arrived already. Later pieces are half of all before them.
+const firstPiece = 8 << 10
+
 // heads are the buffers of writeLink: an idle link has none.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, headBytes); return &b }}
 
@@ -42,6 +48,7 @@ type attachment struct {
 	established bool            // and the peer's has come: data may flow
 	peerGreeted bool
 	wrote       time.Time // data, last
+	said        uint64    // bytes of data written
 	parts       [][]byte  // of writeLink's batch
 
 	// What ends a direction, see the package comment.
@@ -121,9 +128,14 @@ func (r *Relay) writeLink(att *attachment) error {
 func (r *Relay) fillLocked(att *attachment, b []byte) {
 	b, data := r.fillControlLocked(att, b)
 	from := 0 // of b, what is not in parts yet
-	for room := batchBytes; data && room > 0 && len(b) < headBytes-copyBytes-headSlack; data = r.out.Ready() {
+	room := batchBytes
+	if piece := max(firstPiece, att.said/2); piece < wire.MaxDataLen {
+		room = int(piece)
+	}
+	for ; data && room > 0 && len(b) < headBytes-copyBytes-headSlack; data = r.out.Ready() {
 		c := r.out.Next(min(room, wire.MaxDataLen))
 		room -= len(c.Data)
+		att.said += uint64(len(c.Data))
 		if len(c.Data) > copyBytes {
 			b = wire.AppendDataHeader(b, len(c.Data))
 			att.parts = append(att.parts, b[from:], c.Data)
