@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,16 @@ func newLink(c *carrier, number uint64, wg *sync.WaitGroup, closed func(*link)) 
 	}
 	l.heard.Store(int64(time.Since(l.start)))
 	return l
+}
+
+// warmBytes on a subflow are behind slow start on most.
+const warmBytes = 64 << 10
+
+// Cold implements relay.Link. A subflow that has carried nothing is what a link
+// has when it is new, and when the uplink that it used has just died.
+func (l *link) Cold() bool {
+	list, err := l.conn.AppendSubflows(nil)
+	return err == nil && !slices.ContainsFunc(list, func(f Subflow) bool { return f.TxBytes >= warmBytes })
 }
 
 // WriteFrames implements relay.Link.

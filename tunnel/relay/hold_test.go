@@ -74,12 +74,12 @@ func TestFirstPiecesAreSmall(t *testing.T) {
 		defer link.mu.Unlock()
 		sum := 0
 		for _, n := range link.pieces {
-			if most := max(firstPiece, sum/2) + headSlack; n > most {
+			if most := max(firstPiece, sum) + headSlack; n > most {
 				t.Errorf("%d bytes at once behind %d, want at most %d: %v", n, sum, most, link.pieces)
 			}
 			sum += n
 		}
-		if len(link.pieces) > 20 {
+		if len(link.pieces) > 8 {
 			t.Errorf("%d pieces", len(link.pieces))
 		}
 	})

@@ -25,10 +25,10 @@ const (
 	copyBytes = 4 << 10
 )
 
-// firstPiece is the first piece of data on a link. A receiver hands on whole
+// firstPiece is the first piece of data on a cold link. A receiver hands on whole
 // frames of whole records, and the first ten packets of a connection in slow
 // start must bring one, or the program waits another round trip or two for what
-// has arrived already. Later pieces are half of all before them.
+// has arrived already. Later pieces are as long as all before them, as slow start doubles.
 const firstPiece = 8 << 10
 
 // heads are the buffers of writeLink: an idle link has none.
@@ -48,6 +48,7 @@ type attachment struct {
 	established bool            // and the peer's has come: data may flow
 	peerGreeted bool
 	wrote       time.Time // data, last
+	cold        bool      // as Link.Cold said
 	said        uint64    // bytes of data written
 	parts       [][]byte  // of writeLink's batch
 
@@ -129,7 +130,10 @@ func (r *Relay) fillLocked(att *attachment, b []byte) {
 	b, data := r.fillControlLocked(att, b)
 	from := 0 // of b, what is not in parts yet
 	room := batchBytes
-	if piece := max(firstPiece, att.said/2); piece < wire.MaxDataLen {
+	if data && att.said == 0 {
+		att.cold = att.link.Cold()
+	}
+	if piece := max(firstPiece, att.said); att.cold && piece < wire.MaxDataLen {
 		room = int(piece)
 	}
 	for ; data && room > 0 && len(b) < headBytes-copyBytes-headSlack; data = r.out.Ready() {

@@ -140,6 +140,8 @@ func newLinks() (*pipeLink, *pipeLink) {
 	return near, far
 }
 
+func (l *pipeLink) Cold() bool { return true }
+
 func (l *pipeLink) WriteFrames(parts ...[]byte) error {
 	_, err := l.out.write(bytes.Join(parts, nil))
 	return err

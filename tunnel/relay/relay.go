@@ -72,6 +72,9 @@ type Link interface {
 	// ReadFrame returns the next frame; the payload holds until the next
 	// call. One goroutine calls it.
 	ReadFrame() (wire.Type, []byte, error)
+	// Cold tells that what is written now will go in slow start. It is asked
+	// once for each stream, before its first data.
+	Cold() bool
 	// Close ends the carrier, and whoever blocks in the other two. It does not
 	// block, and may be called again.
 	Close() error

@@ -53,6 +53,8 @@ func newTCPLinks(t testing.TB) (near, far *tcpLink) {
 	return &tcpLink{TCPConn: a}, &tcpLink{TCPConn: b}
 }
 
+func (l *tcpLink) Cold() bool { return false }
+
 func (l *tcpLink) WriteFrames(parts ...[]byte) error {
 	l.parts = append(l.parts[:0], parts...)
 	l.rest = l.parts // which WriteTo uses up
