@@ -104,7 +104,7 @@ const (
 	// after its start, and again and again, bbr sends next to nothing on an
 	// uplink for 200 ms (PROBE_RTT). Both death and return lie between two of
 	// these, so that they are not taken for its silence.
-	failoverLoad   = 11500 * time.Millisecond
+	failoverLoad   = 12 * time.Second
 	failoverBefore = 2 * time.Second
 	failoverDead   = 5 * time.Second
 	failoverWatch  = 3 * time.Second // after the return
