@@ -95,4 +95,7 @@ func TestClassTimeBack(t *testing.T) {
 	if b.Sent(epoch.Add(-time.Hour), &h, 200) != Sparse || b.level != 400 {
 		t.Fatalf("level %v", b.level)
 	}
+	if Sparse.String() != "sparse" || Bulk.String() != "bulk" {
+		t.Fatal("names")
+	}
 }

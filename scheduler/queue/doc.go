@@ -7,8 +7,8 @@
 //	1 Parse   reads the flow, DSCP, ECN and segments
 //	2 Push    finds the flow's queue in the table, judges the flow's class, and
 //	          drops from the fattest queue when memory is short
-//	3 waits   in its flow's queue; flows wait in one of three lists:
-//	          new, old (RFC 8290), background
+//	3 waits   in its flow's queue; flows wait in one of four lists: new and
+//	          sparse, new, old (RFC 8290), background
 //	4 Pop     takes the list's first flow with credit left; drops what is too
 //	          old; CoDel (RFC 8289) drops or marks one segment
 //	5 leaves  whole, or the segments of a super-packet that there is room for
@@ -20,6 +20,7 @@
 //   - Drops, marks and what leaves are counted in segments. The RFC's packets
 //     are one MTU; 64 KiB take 52 ms at 10 Mb/s, and dropping all 44 segments
 //     would be a burst of losses where CoDel means one.
+//   - Of new flows those judged sparse go first.
 //   - A sparse flow that comes back while it has credit left of its turn does
 //     not wait for its next one. It gets no more than its turn.
 //   - Who asks for less than best effort (RFC 8622) is served last.

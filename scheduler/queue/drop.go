@@ -9,7 +9,7 @@ func (q *Queue[M]) full() bool { return q.bytes+overhead*q.packets > q.params.Li
 func (q *Queue[M]) dropFattest() bool {
 	var f *flow
 	most := 0
-	for _, l := range q.lists[inNew:] {
+	for _, l := range q.lists[inSparse:] {
 		for i := l.first; i != none; {
 			g := q.flow(i)
 			if g.bytes > most {
@@ -72,7 +72,7 @@ func (q *Queue[M]) dropFirst(f *flow, segments int) int {
 // read.
 func (q *Queue[M]) Drain(each func(Packet[M])) {
 	q.rejoin()
-	for at := inNew; at < places; at++ {
+	for at := inSparse; at < places; at++ {
 		for q.lists[at].first != none {
 			i := q.lists[at].first
 			f := q.flow(i)

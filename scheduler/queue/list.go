@@ -5,6 +5,9 @@ type place uint8
 
 const (
 	inNone place = iota
+	// Flows that have just become active, RFC 8290's "new": sparse ones first,
+	// or a download that paused would go before a call.
+	inSparse
 	inNew
 	inOld
 	inBackground

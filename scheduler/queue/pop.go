@@ -25,7 +25,7 @@ func (q *Queue[M]) Pop(now time.Time, maxBytes int) (p Packet[M], ok bool) {
 		if f.packets > 0 {
 			return q.take(f, from, t, maxBytes, mark), true
 		}
-		if from == inNew && q.lists[inOld].first != none {
+		if from < inOld && q.lists[inOld].first != none {
 			q.move(inOld, i) // or it would be new again with its next packet
 		} else {
 			q.remove(i)
@@ -36,13 +36,7 @@ func (q *Queue[M]) Pop(now time.Time, maxBytes int) (p Packet[M], ok bool) {
 
 // next chooses the list to serve.
 func (q *Queue[M]) next() place {
-	others := inNone
-	switch {
-	case q.lists[inNew].first != none:
-		others = inNew
-	case q.lists[inOld].first != none:
-		others = inOld
-	}
+	others := q.others()
 	if q.lists[inBackground].first == none {
 		q.credit = 0
 		return others
@@ -51,6 +45,16 @@ func (q *Queue[M]) next() place {
 		return inBackground
 	}
 	return others
+}
+
+// others chooses among the lists before the background.
+func (q *Queue[M]) others() place {
+	for at := inSparse; at < inBackground; at++ {
+		if q.lists[at].first != none {
+			return at
+		}
+	}
+	return inNone
 }
 
 // turn ends a flow's turn.
@@ -70,7 +74,7 @@ func (q *Queue[M]) turn(i int32, f *flow) {
 }
 
 func (q *Queue[M]) alone(i int32) bool {
-	for _, l := range q.lists[inNew:] {
+	for _, l := range q.lists[inSparse:] {
 		if l.first != none && (l.first != i || l.last != i) {
 			return false
 		}
@@ -164,7 +168,7 @@ func (q *Queue[M]) charge(f *flow, from place, bytes int) {
 		if q.lists[inBackground].first != none {
 			q.credit += backgroundPart * float64(bytes)
 		}
-	case q.lists[inNew].first != none || q.lists[inOld].first != none:
+	case q.others() != inNone:
 		q.credit -= float64(bytes)
 	default:
 		q.credit = 0

@@ -187,13 +187,16 @@ func (q *Queue[M]) activate(i int32, f *flow) {
 	case f.in == inNone:
 		q.table.hold(i)
 		f.deficit = q.params.Quantum
-		if f.background {
+		switch {
+		case f.background:
 			q.enlist(inBackground, i)
-		} else {
+		case f.behaviour.Class() == Sparse:
+			q.enlist(inSparse, i)
+		default:
 			q.enlist(inNew, i)
 		}
 	case f.in == inOld && f.packets == 0 && f.deficit > 0 && !f.background && f.behaviour.Class() == Sparse:
-		q.move(inNew, i)
+		q.move(inSparse, i)
 	}
 }
 
