@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Target and interval of RFC 8289, section 4.3 and 4.4.
+// Target and interval that RFC 8289 recommends (section 4).
 const (
 	DefaultTarget   = 5 * time.Millisecond
 	DefaultInterval = 100 * time.Millisecond

@@ -4,14 +4,14 @@ import "time"
 
 // Params are what a Queue is made with. What is 0 has its default.
 type Params struct {
-	Flows   int // that have a queue of their own; default 1024 (RFC 8290, section 5.2.5)
+	Flows   int // that have a queue of their own; default 1024 (RFC 8290, section 5.2)
 	Quantum int // bytes that a flow may send in a turn; default DefaultQuantum
 	Limit   int // bytes that may wait, with overhead for each packet; default 4 MiB
 
 	Target, Interval time.Duration // of CoDel; defaults DefaultTarget, DefaultInterval
 
 	// CEThreshold is a delay above which packets are marked whose senders heed
-	// it, whatever CoDel says (RFC 8290, section 4.2.1 and 5.2.7); 0 is none.
+	// it, whatever CoDel says (RFC 8290, section 5.2); 0 is none.
 	CEThreshold time.Duration
 
 	// MaxAge is how long a packet of each class is worth sending; after that

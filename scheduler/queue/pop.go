@@ -5,7 +5,8 @@ import "time"
 // Pop returns the packet to be sent next; ok is false when none waits. Of a
 // super-packet that is longer than maxBytes it returns the first segments, as
 // many as fit but at least one; the others come later, in their order, each
-// part with headers of its own. Another packet that is longer comes whole.
+// part with headers of its own. Another packet that is longer comes whole. A mark
+// is on what is returned, all of its segments, and not on what comes later.
 func (q *Queue[M]) Pop(now time.Time, maxBytes int) (p Packet[M], ok bool) {
 	q.rejoin()
 	t := q.at(now)
@@ -150,8 +151,8 @@ func (q *Queue[M]) take(f *flow, from place, now time.Duration, maxBytes int, ma
 	} else {
 		q.forget(f, n)
 	}
-	if mark {
-		p.Marked = MarkCE(p.Payload)
+	if mark && MarkCE(p.Payload) {
+		p.Marked = true
 		q.counters[class].Marked += uint64(segments)
 	}
 	q.counters[class].left(segments, len(p.Payload), waited)

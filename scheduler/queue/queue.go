@@ -20,7 +20,7 @@ type Packet[M any] struct {
 	// The rest is set by Pop.
 
 	Class Class
-	// Marked says that CoDel marked it.
+	// Marked says that it was marked here.
 	Marked bool
 	// More says that it is the first part of a super-packet: Payload may be
 	// read until the next Pop, and is still the Queue's. The last part has

@@ -251,3 +251,35 @@ func TestParams(t *testing.T) {
 	}
 	New[int](Params{Limit: 1}, maphash.MakeSeed(), nil).Push(epoch, &Header{}, Packet[int]{})
 }
+
+// TestSparseDoNotStarve: many flows that always have one small packet, each
+// sparse by its rate, leave one that is not its share.
+func TestSparseDoNotStarve(t *testing.T) {
+	b := newBench(t, Params{MaxAge: [classes]time.Duration{time.Hour, time.Hour}, Target: time.Hour})
+	const flows = 50
+	for i := 1; i <= flows; i++ {
+		b.push(i, small(i))
+	}
+	for range 3000 {
+		b.push(0, full(0))
+	}
+	bulk, sum := 0, 0
+	for range 20_000 {
+		b.now = b.now.Add(10 * ms)
+		p, ok := b.q.Pop(b.now, math.MaxInt)
+		if !ok {
+			t.Fatal("nothing waits")
+		}
+		sum += len(p.Payload)
+		if p.Meta == 0 {
+			bulk += len(p.Payload)
+		} else if c := b.push(p.Meta, small(p.Meta)); c != Sparse {
+			t.Fatalf("flow %d is %v", p.Meta, c)
+		}
+	}
+	share := float64(bulk) / float64(sum)
+	t.Logf("share %.4f", share)
+	if share < 0.9/(flows+1) {
+		t.Fatalf("a share of %.4f", share)
+	}
+}

@@ -183,7 +183,7 @@ func TestSimulation(t *testing.T) {
 			for _, s := range l.senders {
 				s.got = 0
 			}
-			const seconds = 60
+			const seconds = 30
 			l.run((5 + seconds) * time.Second)
 
 			least, most, sum := math.MaxInt, 0, 0
