@@ -333,5 +333,6 @@ func (c *Client) sample(l *lane, scratch []Subflow) []Subflow {
 	list := c.usage.snapshot()
 	c.mu.Unlock()
 	c.paths.carried(now, list, backlog)
+	c.paths.quarantine(now)
 	return scratch
 }

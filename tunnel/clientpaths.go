@@ -226,7 +226,7 @@ func (k *pathKeeper) decide(now time.Time) {
 	list := make([]scheduler.Uplink, len(k.paths))
 	none := true
 	for i, p := range k.paths {
-		list[i] = scheduler.Uplink{Name: p.uplink.Name, Role: p.uplink.Role, State: p.state(now), Cap: p.capLevel(now)}
+		list[i] = scheduler.Uplink{Name: p.uplink.Name, Role: p.uplink.Role, State: p.state(now), Cap: p.capLevel(now), Quarantined: p.out.Out()}
 		none = none && list[i].State != scheduler.Up && list[i].State != scheduler.Late
 	}
 	for i, p := range k.paths {
@@ -265,7 +265,7 @@ func (k *pathKeeper) tell(now time.Time) {
 	var u wire.Uplinks
 	for _, p := range k.paths {
 		u.List = append(u.List, wire.UplinkState{
-			Name: p.uplink.Name, State: uint8(p.health.State()), Role: uint8(p.role(now)), Use: uint8(p.use), Reason: p.health.Reason(),
+			Name: p.uplink.Name, State: uint8(p.shown()), Role: uint8(p.role(now)), Use: uint8(p.use), Reason: p.reason(now),
 		})
 	}
 	_ = car.control(u.Append(nil)) // a carrier that takes nothing ends by itself

@@ -25,6 +25,7 @@ type path struct {
 	since   time.Time // of the state
 	deaths  int
 	cap     *scheduler.Cap // nil: there is none
+	out     scheduler.Quarantine
 
 	end    context.CancelFunc // of the goroutine that dials and serves; nil: there is none
 	again  chan struct{}      // holds a token when it should dial at once

@@ -297,6 +297,44 @@ func TestCapDemotes(t *testing.T) {
 	})
 }
 
+// An uplink with which nothing is faster stands by, is tried again, and is the
+// way when there is no other.
+func TestQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.bothUp()
+		w.await("it is known what the uplinks carry", func() bool { return len(c.Status().Usage) == 2 })
+		carries := func(name string, rate scheduler.BitRate) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.usage.uplinks[name].rx.Add(time.Now(), rate, time.Second)
+		}
+		carries("dsl", 50e6)
+		time.Sleep(time.Minute)
+		if c.used() != "dsl lte" || c.state("lte") != scheduler.Up {
+			t.Errorf("uses %q, and of lte nothing is known", c.used())
+		}
+		carries("lte", 1e6)
+		w.within(10*time.Second, "it stands by", func() bool { return c.used() == "dsl lte-" })
+		if p := c.path("lte"); p.State != scheduler.Quarantined || !strings.HasPrefix(p.Reason, "1.0 Mb/s in ") {
+			t.Errorf("%v, %q", p.State, p.Reason)
+		}
+		w.await("the server has been told", func() bool {
+			return w.server.Status().Peers[0].Uplinks[1].State == uint8(scheduler.Quarantined)
+		})
+		w.within(2*time.Minute, "it is tried again", func() bool { return c.used() == "dsl lte" && c.state("lte") == scheduler.Up })
+		carries("lte", 1e6)
+		w.within(10*time.Second, "it stands by again", func() bool { return c.used() == "dsl lte-" })
+		w.net.setHole("dsl", true)
+		stop := w.chat(c)
+		defer stop()
+		w.within(time.Second, "it is used", func() bool { return c.used() == "lte" })
+		w.net.setHole("dsl", false)
+		w.within(20*time.Second, "it stands by beside the other", func() bool { return c.used() == "dsl lte-" })
+	})
+}
+
 // Path carriers that never say whose they are, are bounded like the others.
 func TestNamelessPathCarriersAreBounded(t *testing.T) {
 	s := newSession(Peer{})

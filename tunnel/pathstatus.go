@@ -39,7 +39,7 @@ func (k *pathKeeper) status() (list []PathStatus, events []UplinkEvent) {
 		}
 		list = append(list, PathStatus{
 			Uplink: p.uplink.Name, Present: p.present, Role: p.role(now), Cap: spent,
-			State: p.health.State(), Reason: p.health.Reason(), Use: p.use, UseReason: p.why, Since: p.since,
+			State: p.shown(), Reason: p.reason(now), Use: p.use, UseReason: p.why, Since: p.since,
 			RTT: p.health.RTT(), Connected: p.car != nil, Deaths: p.deaths, BeatsSent: p.beats, BeatsLost: p.lost,
 		})
 	}
