@@ -198,6 +198,9 @@ func TestAllUplinksAreAskedAfterSleep(t *testing.T) {
 		defer w.stop()
 		c := w.bothUp()
 		time.Sleep(20 * time.Minute) // until nothing is asked but every two minutes
+		asked := c.path("dsl").BeatsSent
+		w.await("it was asked just now", func() bool { return c.path("dsl").BeatsSent > asked })
+		time.Sleep(10 * time.Second)
 		w.net.setHole("dsl", true)
 		time.Sleep(time.Second)
 		if c.state("dsl") != scheduler.Up || c.state("lte") != scheduler.Up {
