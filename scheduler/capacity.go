@@ -12,36 +12,61 @@ const (
 	// more. capacityAge is the least of the clock for that.
 	capacityWindow = time.Minute
 	capacityAge    = 5 * time.Minute
+
+	// capacityRun is longer than most windows need to open.
+	capacityRun = 3 * time.Second
 )
 
 // Capacity is the most that an uplink was seen to carry in one direction,
-// lately: what it can carry, once something large went over it. Time in which
-// it carries nothing says nothing, and ages nothing.
+// lately. It is known once the uplink was full, or carried something for a
+// while: what it carried in the first moments of a transfer is no more than what
+// it was given. Time in which it carries nothing says nothing, and ages nothing.
 //
 // The zero value knows nothing.
 type Capacity struct {
-	now, before BitRate       // the most in this window, and in the last
+	now, before carried       // the most in this window, and in the last
 	used        time.Duration // of this window
 	began       time.Time
+	run         time.Duration // without a pause
 }
 
-// Add takes what was carried in the time elapsed before now.
-func (c *Capacity) Add(now time.Time, rate BitRate, elapsed time.Duration) {
+type carried struct {
+	rate  BitRate
+	known bool
+}
+
+// Add takes what was carried in the time elapsed before now; full says that the
+// uplink had a queue.
+func (c *Capacity) Add(now time.Time, rate BitRate, elapsed time.Duration, full bool) {
 	if rate < capacityLeast || elapsed <= 0 {
+		c.run = 0
 		return
 	}
 	if c.began.IsZero() {
 		c.began = now
 	}
 	if c.used >= capacityWindow && now.Sub(c.began) >= capacityAge {
-		*c = Capacity{before: c.now, began: now}
+		*c = Capacity{before: c.now, began: now, run: c.run}
 	}
 	c.used += elapsed
-	c.now = max(c.now, rate)
+	c.run += elapsed
+	c.now.rate = max(c.now.rate, rate)
+	c.now.known = c.now.known || full || c.run >= capacityRun
 }
 
 // Rate is the most that was carried; 0 is unknown.
-func (c *Capacity) Rate() BitRate { return max(c.now, c.before) }
+func (c *Capacity) Rate() BitRate {
+	if !c.now.known && !c.before.known {
+		return 0
+	}
+	return max(c.now.rate, c.before.rate)
+}
+
+// QueueFrom is the round trip from which on an uplink with that shortest one has
+// a queue.
+func QueueFrom(shortest time.Duration) time.Duration {
+	return shortest + shortest/4 + 5*time.Millisecond
+}
 
 // Loss is the part of an uplink's segments that was lost lately.
 //

@@ -117,6 +117,7 @@ func TestSpreadAlways(t *testing.T) {
 func TestCapacity(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	var c Capacity
+	full := false
 	want := func(when string, rate BitRate) {
 		t.Helper()
 		if c.Rate() != rate {
@@ -125,13 +126,22 @@ func TestCapacity(t *testing.T) {
 	}
 	add := func(rate BitRate, elapsed time.Duration) {
 		now = now.Add(elapsed)
-		c.Add(now, rate, elapsed)
+		c.Add(now, rate, elapsed, full)
 	}
 	want("at first", 0)
+	full = true
 	add(10e3, time.Second)
 	add(1e6, 0)
 	want("nothing but whispers", 0)
+	full = false
+	for range 10 {
+		add(2e6, time.Second)
+		add(1e3, time.Second)
+	}
+	want("first moments", 0)
 	add(40e6, time.Second)
+	add(20e6, time.Second)
+	want("no more than it was given", 0)
 	add(20e6, time.Second)
 	want("the most", 40e6)
 	now = now.Add(30 * time.Hour)
@@ -145,6 +155,10 @@ func TestCapacity(t *testing.T) {
 		add(8e6, time.Second)
 	}
 	want("more again", 8e6)
+	c = Capacity{}
+	full = true
+	add(3e6, 500*time.Millisecond)
+	want("it was full", 3e6)
 }
 
 func TestLoss(t *testing.T) {

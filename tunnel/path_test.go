@@ -311,7 +311,7 @@ func TestQuarantine(t *testing.T) {
 		carries := func(name string, rate scheduler.BitRate) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.usage.uplinks[name].rx.Add(time.Now(), rate, time.Second)
+			c.usage.uplinks[name].rx.Add(time.Now(), rate, time.Second, true)
 		}
 		carries("dsl", 50e6)
 		time.Sleep(time.Minute)

@@ -74,6 +74,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 	type delta struct{ rx, tx, acked, segments, retransmitted, wire uint64 }
 	deltas := map[string]delta{}
 	rtt := map[string]time.Duration{}
+	full := map[string]bool{} // there is a queue, as the path carrier finds
 	seen := make(map[subflowKey]Subflow, len(subflows))
 	for _, up := range u.uplinks {
 		up.Subflows = 0
@@ -92,6 +93,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		if s.RTT > 0 && (rtt[name] == 0 || s.RTT < rtt[name]) {
 			rtt[name] = s.RTT
 		}
+		full[name] = full[name] || s.Path && s.MinRTT > 0 && s.RTT > scheduler.QueueFrom(s.MinRTT)
 		key := subflowKey{s.Local, s.Remote}
 		seen[key] = s
 		was := u.last[key]
@@ -133,8 +135,8 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 			continue
 		}
 		w := min(float64(elapsed)/float64(usageWindow), 1)
-		up.rx.Add(now, scheduler.BitRate(float64(d.rx)*8/elapsed.Seconds()), elapsed)
-		up.tx.Add(now, scheduler.BitRate(float64(d.acked)*8/elapsed.Seconds()), elapsed)
+		up.rx.Add(now, scheduler.BitRate(float64(d.rx)*8/elapsed.Seconds()), elapsed, full[name])
+		up.tx.Add(now, scheduler.BitRate(float64(d.acked)*8/elapsed.Seconds()), elapsed, full[name])
 		up.loss.Add(d.segments, d.retransmitted)
 		up.RxBps += w * (float64(d.rx)*8/elapsed.Seconds() - up.RxBps)
 		up.TxBps += w * (float64(d.tx)*8/elapsed.Seconds() - up.TxBps)
