@@ -16,8 +16,10 @@ import "time"
 // runs dry. Otherwise there is RoomMost: a transfer that grows must not meet a
 // bound.
 //
-// Where one path is far away, what the others brought meanwhile waits for it, and
-// RoomMost is a bound, too: there is RoomFar then, whatever dies.
+// A path that carries little beside the others holds them up all the same, in
+// its own time, and longer than its round trip tells: there is no bound then.
+// Where one is far away RoomMost is a bound, too, and there is RoomFar, whatever
+// dies.
 //
 // The zero value is ready, and gives RoomMost.
 type SendRoom struct {
@@ -105,7 +107,7 @@ func (r *SendRoom) Step(in SendRoomInput) (bytes uint64, changed bool) {
 	case need > RoomMost, r.room == RoomFar && need > RoomMost/2:
 		r.steady, r.ample = 0, 0
 		return r.set(RoomFar)
-	case r.room == RoomFar, in.RTT < roomRTT:
+	case r.room == RoomFar, in.Far > 0, in.RTT < roomRTT:
 		r.steady, r.ample = 0, 0
 		return r.set(RoomMost)
 	}
@@ -164,14 +166,12 @@ func (r *SendRoom) bounds(in SendRoomInput) (first, last uint64) {
 		return uint64(max(n*float64(in.Rate)/8*rtt.Seconds(), 0)) + roomLeast
 	}
 	if r.loss > 0 {
-		rtt := max(in.RTT, in.Far)
-		return trips(lossyFirst, rtt), trips(lossyLast, rtt)
+		return trips(lossyFirst, in.RTT), trips(lossyLast, in.RTT)
 	}
 	rtt := in.RTT
 	if in.MinRTT > 0 {
 		rtt = in.MinRTT
 	}
-	rtt = max(rtt, in.Far)
 	return trips(r.more*roomFirst, rtt), trips(r.more*roomLast, rtt)
 }
 

@@ -210,8 +210,8 @@ func TestSendRoomWithStrangeInput(t *testing.T) {
 	}
 }
 
-// A path that carries little, but is far away, makes all others wait: there is
-// room for that, and it is taken back when the path is no longer used.
+// A path that carries little makes all others wait in its own time: there is room
+// for that, and it is taken back when the path is no longer used.
 func TestSendRoomForPathsFarAway(t *testing.T) {
 	var r SendRoom
 	step := func(far time.Duration) uint64 {
@@ -219,10 +219,15 @@ func TestSendRoomForPathsFarAway(t *testing.T) {
 		return room
 	}
 	for range 10 {
-		step(40 * time.Millisecond)
+		step(0)
 	}
-	if room := step(60 * time.Millisecond); room >= RoomMost {
+	if room := step(0); room >= RoomMost {
 		t.Fatalf("room for %d", room)
+	}
+	for range 5 {
+		if room := step(100 * time.Millisecond); room != RoomMost {
+			t.Fatalf("one that carries little: room for %d", room)
+		}
 	}
 	for range 5 {
 		if room := step(1600 * time.Millisecond); room != RoomFar {
@@ -232,13 +237,13 @@ func TestSendRoomForPathsFarAway(t *testing.T) {
 	if room := step(400 * time.Millisecond); room != RoomFar {
 		t.Errorf("a little nearer: room for %d", room)
 	}
-	if room := step(60 * time.Millisecond); room != RoomMost {
-		t.Errorf("near: room for %d", room)
+	if room := step(0); room != RoomMost {
+		t.Errorf("not used any more: room for %d", room)
 	}
 	for range 10 {
-		step(60 * time.Millisecond)
+		step(0)
 	}
-	if room := step(60 * time.Millisecond); room >= RoomMost {
+	if room := step(0); room >= RoomMost {
 		t.Errorf("steady: room for %d", room)
 	}
 }

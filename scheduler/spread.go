@@ -142,9 +142,14 @@ func (l Line) cold(bytes float64) float64 {
 }
 
 // tail is how long, in seconds, the last byte takes at least: there is a queue
-// as long as the line itself, and what is lost is sent again.
+// as long as the line itself, what is lost is sent again, and a window that is
+// closed still takes several round trips for a burst.
 func (l Line) tail() float64 {
-	return l.RTT.Seconds() * (1 + min(1, l.Loss*spreadBurst/segmentBytes))
+	trips := 1 + min(1, l.Loss*spreadBurst/segmentBytes)
+	if !l.Warm {
+		trips += math.Log2(spreadBurst / firstWindow)
+	}
+	return l.RTT.Seconds() * trips
 }
 
 // SpreadFrom returns the size in bytes from which transfers use the line of

@@ -17,11 +17,12 @@ func (l *link) makeRoom(now time.Time) {
 	}
 	in, ok := roomInput(s.was, s.list, elapsed)
 	s.at, s.was = now, append(s.was[:0], s.list...)
-	if !ok {
-		return
-	}
 	l.room.Lock()
 	defer l.room.Unlock()
+	if !ok { // nobody sends, or the bound has stopped everybody
+		l.freeRoomLocked()
+		return
+	}
 	if bytes, changed := l.room.Step(in); changed {
 		_ = l.conn.SetSendRoom(bytes) // it is a bound that helps, and no more
 	}
@@ -50,7 +51,7 @@ func roomInput(was, is []Subflow, elapsed time.Duration) (in scheduler.SendRoomI
 	})
 	in.Rate, in.Dry = scheduler.BitRate(8*float64(total)/elapsed.Seconds()), true
 	for i, f := range is {
-		if moved[i] < total/10 {
+		if moved[i] < total/muchPart {
 			if moved[i] > 0 {
 				in.Far = max(in.Far, f.RTT)
 			}
@@ -75,10 +76,17 @@ func (l *link) renew() {
 	l.conn.Renew()
 	l.room.Lock()
 	defer l.room.Unlock()
+	l.freeRoomLocked()
+}
+
+func (l *link) freeRoomLocked() {
 	if bytes, changed := l.room.Reset(); changed {
 		_ = l.conn.SetSendRoom(bytes)
 	}
 }
+
+// muchPart is one over the part of all that is much for one subflow.
+const muchPart = 5
 
 // lossPart is one over the loss from which on a path is lossy.
 const lossPart = 700

@@ -29,7 +29,7 @@ const (
 	thinExpects = 32 << 10
 	// growthExpected is how much more comes, of what a stream has moved: of
 	// most, little; of the large ones, much.
-	growthExpected = 2
+	growthExpected = 4.5
 	// quietBytes in a tick of livenessTick is a person typing, or less.
 	quietBytes = 2 << 10
 	quietTicks = 4
