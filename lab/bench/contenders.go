@@ -35,7 +35,17 @@ type programs struct {
 }
 
 // contenderNames in the order in which they are measured.
-var contenderNames = []string{"braid", "braid-packets", "mptcp", "wireguard-go", "best-uplink"}
+var contenderNames = []string{"braid", "braid-packets", "braid-metered", "mptcp", "wireguard-go", "best-uplink"}
+
+// meteredLTE is a client's configuration in which LTE costs by the byte.
+const meteredLTE = `
+[[uplink]]
+interface = "lte"
+metered = true
+
+[[uplink]]
+interface = "*"
+`
 
 // newContender returns a contender by its name; nil if there is no such.
 func newContender(name string, p programs) contender {
@@ -44,6 +54,8 @@ func newContender(name string, p programs) contender {
 		return &braidTunnel{title: name, program: p.braid, options: daemon.Options{Congestion: p.congestion}}
 	case "braid-packets":
 		return &braidTunnel{title: name, program: p.braid, options: daemon.Options{Congestion: p.congestion, TCP: "packets"}}
+	case "braid-metered":
+		return &braidTunnel{title: name, program: p.braid, options: daemon.Options{Congestion: p.congestion, ClientMore: meteredLTE}}
 	case "mptcp":
 		return &rawMPTCP{}
 	case "wireguard-go":

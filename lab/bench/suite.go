@@ -63,7 +63,7 @@ var suites = []*suite{
 	},
 	{
 		name: "idle", named: true, about: "cell A: a tunnel that nobody uses", net: topology.CellA,
-		contenders: []string{"braid"}, measure: idleTunnel,
+		contenders: []string{"braid", "braid-metered"}, measure: idleTunnel,
 	},
 	{
 		name: "overflow", named: true, about: "DSL 20/5 Mb/s, and LTE 30/10 Mb/s that is to carry only what must be",
