@@ -77,10 +77,13 @@ const (
 // Useful reports whether any transfer is through sooner with the line of that
 // index, and if not why. A line whose rate is not known is.
 func Useful(lines []Line, i int) (bool, string) {
-	if lines[i].Rate <= 0 || SpreadFrom(lines, i, usefulLeast, usefulMost) > 0 {
+	if lines[i].Rate <= 0 && lines[i].Guess <= 0 || SpreadFrom(lines, i, usefulLeast, usefulMost) > 0 {
 		return true, ""
 	}
 	l, best := lines[i], 0
+	if l.Rate <= 0 {
+		l.Rate = l.Guess
+	}
 	for j, o := range lines {
 		if o.Rate > lines[best].Rate {
 			best = j

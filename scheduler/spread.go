@@ -8,10 +8,11 @@ import (
 
 // Line is what Spread knows of one uplink, in the direction of the transfer.
 type Line struct {
-	RTT  time.Duration // smoothed; 0 is unknown
-	Rate BitRate       // what it can carry; 0 is unknown
-	Loss float64       // part of its segments that are lost, 0 to 1
-	Warm bool          // it carries the transfer already, its window is open
+	RTT   time.Duration // smoothed; 0 is unknown
+	Rate  BitRate       // what it can carry; 0 is unknown
+	Guess BitRate       // of Rate, where that is unknown; 0: there is none
+	Loss  float64       // part of its segments that are lost, 0 to 1
+	Warm  bool          // it carries the transfer already, its window is open
 }
 
 // Set is a set of lines by their index, bit 0 is the first.
@@ -59,8 +60,8 @@ const (
 // What brings hardly anything is left out altogether, and so is what comes so
 // late that more would have to wait for it than there is room for.
 //
-// A line of which nothing is known is taken to be as good as the best: who uses
-// it learns better. The order of the lines decides between equals. The set is
+// A line of which nothing is known is taken to be as good as the best, or as the
+// guess says: who uses it learns better. The order of the lines decides between equals. The set is
 // empty only if there are no lines.
 func Spread(lines []Line, bytes float64, sharing int) Set {
 	n := min(len(lines), spreadMost)
@@ -105,15 +106,15 @@ func Spread(lines []Line, bytes float64, sharing int) Set {
 // complete puts guesses where nothing is known, and leaves of each rate what
 // one of the transfers that share it has.
 func complete(lines []Line, sharing int) {
-	rate, rtt := BitRate(0), time.Duration(math.MaxInt64)
+	rate, guess, rtt := BitRate(0), BitRate(0), time.Duration(math.MaxInt64)
 	for _, l := range lines {
-		rate = max(rate, l.Rate)
+		rate, guess = max(rate, l.Rate), max(guess, l.Guess)
 		if l.RTT > 0 {
 			rtt = min(rtt, l.RTT)
 		}
 	}
 	if rate == 0 {
-		rate = guessedRate
+		rate = max(guess, guessedRate)
 	}
 	if rtt == math.MaxInt64 {
 		rtt = 0
@@ -122,6 +123,9 @@ func complete(lines []Line, sharing int) {
 		l := &lines[i]
 		if l.Rate <= 0 {
 			l.Rate = rate
+			if l.Guess > 0 {
+				l.Rate = min(l.Guess, rate)
+			}
 		}
 		if l.RTT <= 0 {
 			l.RTT = rtt

@@ -54,6 +54,7 @@ type hearers struct {
 	want    func(carriers int)       // a client's: the server's word
 	backlog func(bytes uint32)       // likewise
 	losses  func(wire.Losses)        // likewise
+	probe   func(padding int) error  // both sides', on a path carrier
 	uplinks func(wire.Uplinks)       // a server's: the client's word
 	path    func(name string) error  // likewise, on a carrier of one uplink
 	pong    func(sent time.Duration) // since the carrier's start; may be nil
@@ -78,8 +79,9 @@ type carrier struct {
 	start time.Time
 
 	ctl struct {
-		sync.Mutex // guards buf
+		sync.Mutex // guards what follows
 		buf        []byte
+		train      []byte // what is written at once, in its turn
 	}
 	ctlReady chan struct{}
 }
@@ -179,12 +181,27 @@ func (c *carrier) control(frame []byte) error {
 	return nil
 }
 
+// sendTrain queues frames that are to be written at once, which control has no room
+// for; while some wait it does nothing.
+func (c *carrier) sendTrain(frames []byte) {
+	c.ctl.Lock()
+	if len(c.ctl.train) == 0 {
+		c.ctl.train = frames
+	}
+	c.ctl.Unlock()
+	select {
+	case c.ctlReady <- struct{}{}:
+	default:
+	}
+}
+
 // appendControl moves the waiting control frames to the end of b.
 func (c *carrier) appendControl(b []byte) []byte {
 	c.ctl.Lock()
 	defer c.ctl.Unlock()
 	b = append(b, c.ctl.buf...)
-	c.ctl.buf = c.ctl.buf[:0]
+	b = append(b, c.ctl.train...)
+	c.ctl.buf, c.ctl.train = c.ctl.buf[:0], nil
 	return b
 }
 
@@ -249,7 +266,7 @@ func (c *carrier) readLoop(handle packetHandler) error {
 			err = handle(payload)
 		case wire.TypePing, wire.TypePong:
 			err = c.ping(typ, payload)
-		case wire.TypeWant, wire.TypeBacklog, wire.TypeLosses, wire.TypeUplinks, wire.TypePath:
+		case wire.TypeWant, wire.TypeBacklog, wire.TypeLosses, wire.TypeProbe, wire.TypeUplinks, wire.TypePath:
 			err = c.say(typ, payload)
 		case wire.TypeClose:
 			var n wire.Notice
@@ -286,6 +303,8 @@ func (c *carrier) say(typ wire.Type, payload []byte) error {
 			c.hear.losses(l)
 		}
 		return err
+	case typ == wire.TypeProbe && c.hear.probe != nil:
+		return c.hear.probe(len(payload))
 	case typ == wire.TypeUplinks && c.hear.uplinks != nil:
 		u, err := wire.ParseUplinks(payload)
 		if err == nil {

@@ -23,9 +23,10 @@ type pathKeeper struct {
 	c *Client
 	// active is noted by whoever moves something: beats are quick while
 	// anything depends on them.
-	active *activity
-	woken  atomic.Bool // the host slept since the last step
-	dials  sync.WaitGroup
+	active  *activity
+	returns atomic.Uint64 // how often an uplink had another path carrier
+	woken   atomic.Bool   // the host slept since the last step
+	dials   sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	ctx    context.Context
@@ -110,6 +111,7 @@ func (k *pathKeeper) set(list []Uplink, now time.Time) (fresh []bool) {
 			if p.uplink.Index != u.Index || !slices.Equal(p.uplink.Addresses, u.Addresses) {
 				p.hangUp() // it would leave from what is not there any more
 				p.health.Woke(now)
+				k.c.forgetCapacity(u.Name) // it may be another network
 			}
 		}
 		p.uplink.Name = u.Name

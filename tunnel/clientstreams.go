@@ -43,7 +43,7 @@ func (c *Client) enterSession(id wire.SessionID, streams bool) {
 	c.lane = newLane(laneConfig{
 		log: c.Log, session: id, demand: c.keeper.poke, limits: c.Limits, total: &c.total, connect: c.connect,
 		widen: func(k *link) { k.wg.Go(func() { c.joinLink(k) }) },
-		lost:  c.keeper.lost, moved: c.stir,
+		lost:  c.keeper.lost, moved: c.stir, returns: &c.paths.returns,
 	})
 	c.keeper.retry()
 }

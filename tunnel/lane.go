@@ -78,9 +78,11 @@ type laneConfig struct {
 	moved func()
 	// lost, a client's, is called with a link that was closed. It must not
 	// block.
-	lost   func(*link)
-	limits StreamLimits
-	total  *atomic.Int64 // streams of all lanes of this process
+	lost func(*link)
+	// returns counts how often an uplink had another path carrier.
+	returns *atomic.Uint64
+	limits  StreamLimits
+	total   *atomic.Int64 // streams of all lanes of this process
 }
 
 // StreamLimits bound what streams cost.
@@ -208,6 +210,9 @@ func (l *lane) spawn(f func()) bool {
 func (l *lane) enter(c *carrier, number uint64, own bool) (*link, bool) {
 	k := newLink(c, number, &l.wg, l.left)
 	k.widen, k.moved = l.widen, l.moved
+	if k.returns = l.returns; k.returns != nil {
+		k.born = k.returns.Load()
+	}
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()

@@ -28,6 +28,9 @@ type link struct {
 	in     *frameReader
 	start  time.Time
 
+	returns *atomic.Uint64 // of the session's uplinks, so far; nil: nobody counts
+	born    uint64         // returns at start
+
 	closed func(*link)     // called once; must not block
 	wg     *sync.WaitGroup // of the lane: whoever writes a Pong
 	once   sync.Once
@@ -254,9 +257,15 @@ const (
 	linkMaxBytes = 64 << 30
 )
 
+// linkMaxScars is how many returns of uplinks a link may see. When an uplink is
+// lost, the word of it to the peer may be, too: then a subflow stays there that
+// leads nowhere, for a quarter of an hour, and kernels allow nine in all.
+const linkMaxScars = 4
+
 // old reports whether the link should be replaced when that is convenient.
 func (l *link) old() bool {
-	return time.Since(l.start) > linkMaxAge || l.bytes.Load() > linkMaxBytes
+	return time.Since(l.start) > linkMaxAge || l.bytes.Load() > linkMaxBytes ||
+		l.returns != nil && l.returns.Load()-l.born > linkMaxScars
 }
 
 // Close implements relay.Link: it cuts the connection.

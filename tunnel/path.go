@@ -35,6 +35,7 @@ type path struct {
 	reached bool
 
 	car    *carrier // nil: none
+	had    bool     // it had one before
 	beaten time.Time
 	sent   int // beats on car that have no answer yet
 
@@ -91,7 +92,7 @@ func (k *pathKeeper) keep(ctx context.Context, p *path, u Uplink, session wire.S
 		car, err := k.dial(ctx, p, u, session, down)
 		lived := false
 		if err == nil {
-			err = k.serve(ctx, p, car, again)
+			err = k.serve(ctx, p, u, car, again)
 			down = time.Now()
 			lived = time.Since(car.start) > uselessBefore
 		}
@@ -204,7 +205,7 @@ func (k *pathKeeper) reach(ctx context.Context, p *path) {
 
 // serve runs a carrier until it breaks or the uplink is dead and another is to
 // be found.
-func (k *pathKeeper) serve(ctx context.Context, p *path, car *carrier, again chan struct{}) error {
+func (k *pathKeeper) serve(ctx context.Context, p *path, u Uplink, car *carrier, again chan struct{}) error {
 	ctx, end := context.WithCancelCause(ctx)
 	k.mu.Lock()
 	if ctx.Err() != nil {
@@ -219,10 +220,16 @@ func (k *pathKeeper) serve(ctx context.Context, p *path, car *carrier, again cha
 	}
 	p.letGo()
 	p.car, p.beaten = car, time.Time{}
+	if p.had {
+		k.returns.Add(1)
+	}
+	p.had = true
 	p.health.Connected(time.Now())
 	k.mu.Unlock()
 	k.poke()
+	k.c.hearTrains(u.Name, car)
 	car.hear.pong = func(sent time.Duration) { k.answered(p, car, sent) }
+	k.c.askTrain(u.Name, car)
 	ended := make(chan error, 1)
 	k.dials.Go(func() {
 		ended <- car.runPath(ctx)

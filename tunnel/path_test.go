@@ -83,6 +83,11 @@ func TestPathsAreWatched(t *testing.T) {
 			said := w.server.Status().Peers[0].Uplinks
 			return len(said) == 2 && said[0].Name == "dsl" && said[0].State == uint8(scheduler.Up) && said[1].Use == uint8(scheduler.Active)
 		})
+		w.await("the trains have come", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return len(c.usage.guesses) == 2
+		})
 		// Without traffic there are few beats.
 		time.Sleep(10 * time.Minute)
 		before := c.path("dsl").BeatsSent

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"braid/scheduler"
+	"braid/tunnel/wire"
 )
 
 // quarantine leaves out the uplinks of the bond with which no transfer is
@@ -43,6 +44,9 @@ func (k *pathKeeper) leaveOut(p *path, now time.Time, use bool, why string) {
 	out, again := p.out.Step(now, use, why)
 	if again {
 		k.c.forgetCapacity(p.uplink.Name)
+		if p.car != nil {
+			k.c.askTrain(p.uplink.Name, p.car)
+		}
 	}
 	switch is := p.shown(); {
 	case is == was:
@@ -76,6 +80,43 @@ func (p *path) reason(now time.Time) string {
 	return p.health.Reason()
 }
 
+// hearTrains takes from how the frames that askTrain asks for arrive what the
+// uplink may carry. It is for the time until something large went over it: a thin
+// uplink, tried with data that somebody waits for, makes him wait for seconds.
+func (c *Client) hearTrains(uplink string, car *carrier) {
+	var train scheduler.Train
+	var best scheduler.BitRate
+	trains := 0
+	car.hear.probe = func(n int) error {
+		if !train.Add(time.Now(), n) {
+			return nil
+		}
+		if trains++; trains%guessTrains == 1 {
+			best = 0
+		}
+		best = max(best, train.Rate())
+		train = scheduler.Train{}
+		c.guessCapacity(uplink, best)
+		if trains%guessTrains != 0 {
+			return car.control(wire.AppendProbe(nil, 0))
+		}
+		return nil
+	}
+}
+
+// askTrain asks for them, where nothing is known.
+func (c *Client) askTrain(uplink string, car *carrier) {
+	c.mu.Lock()
+	_, guessed := c.usage.guesses[uplink]
+	c.mu.Unlock()
+	if !guessed {
+		_ = car.control(wire.AppendProbe(nil, 0)) // a carrier that takes nothing ends by itself
+	}
+}
+
+// guessTrains is how many trains tell: one may have met other traffic.
+const guessTrains = 2
+
 // linesOf returns what is known of an uplink, both ways.
 func (c *Client) linesOf(name string) (in, out scheduler.Line) {
 	c.mu.Lock()
@@ -89,4 +130,15 @@ func (c *Client) forgetCapacity(name string) {
 	if up := c.usage.uplinks[name]; up != nil {
 		up.rx, up.tx = scheduler.Capacity{}, scheduler.Capacity{}
 	}
+	delete(c.usage.guesses, name)
+}
+
+func (c *Client) guessCapacity(name string, rate scheduler.BitRate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.usage.guesses == nil {
+		c.usage.guesses = map[string]scheduler.BitRate{}
+	}
+	c.usage.guesses[name] = rate
+	c.Log.Debug("an uplink's rate is guessed", "uplink", name, "rate", rate)
 }

@@ -95,7 +95,7 @@ func NewServer(cfg ServerConfig) *Server {
 		ses.newLane = func(id wire.SessionID) *lane {
 			return newLane(laneConfig{
 				log: cfg.Log.With("client", p.Name), session: id, reverse: true, demand: ses.demand, moved: ses.active.note,
-				limits: cfg.Limits, total: &s.streams,
+				limits: cfg.Limits, total: &s.streams, returns: &ses.returns,
 				connect: func(ctx context.Context, o wire.Open) (relay.Socket, error) { return s.connect(ctx, ses, o) },
 			})
 		}

@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
+	"braid/scheduler"
 	"braid/tunnel/wire"
 )
 
 // sessionPath is a client's carrier of one uplink, at the server.
 type sessionPath struct {
-	car  *carrier
-	end  context.CancelCauseFunc
-	name string // the session's mutex guards it; empty: the client has not said
+	car    *carrier
+	end    context.CancelCauseFunc
+	probes int    // asked for so far; the carrier's reader alone
+	name   string // the session's mutex guards it; empty: the client has not said
 }
 
 // servePath runs a carrier of one uplink. It answers beats, and tells by which
@@ -27,6 +30,7 @@ func (s *Server) servePath(ctx context.Context, a *arrival) {
 	defer end(nil)
 	p := &sessionPath{car: a.car, end: end}
 	a.car.hear.path = func(name string) error { return a.ses.enterPath(p, name, a.session) }
+	a.car.hear.probe = func(int) error { return p.answerProbe() }
 	err := a.car.runPath(ctx)
 	a.ses.leavePath(p)
 	log := s.Log.With("client", a.ses.peer.Name, "uplink", p.name)
@@ -37,6 +41,22 @@ func (s *Server) servePath(ctx context.Context, a *arrival) {
 	}
 	log.Debug("path carrier ended", "remote", a.car.conn.RemoteAddr(), "reason", err)
 }
+
+// answerProbe sends a train, at once, so that it is spread by the line alone.
+func (p *sessionPath) answerProbe() error {
+	if p.probes++; p.probes > probesMost {
+		return fmt.Errorf("%w probes: more than %d on one carrier", wire.ErrMalformed, probesMost)
+	}
+	var train []byte
+	for range scheduler.TrainFrames {
+		train = wire.AppendProbe(train, scheduler.TrainBytes)
+	}
+	p.car.sendTrain(train)
+	return nil
+}
+
+// probesMost is on one path carrier, which lives an hour.
+const probesMost = 200
 
 // enterPath gives a path carrier its name. One that had it is ended.
 func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) error {
@@ -55,6 +75,12 @@ func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) erro
 	}
 	p.name = name
 	s.paths[name] = p
+	if !slices.Contains(s.had, name) {
+		s.had = append(s.had, name)
+		s.had = s.had[max(0, len(s.had)-pathsMost):]
+	} else {
+		s.returns.Add(1)
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -59,6 +60,9 @@ type session struct {
 	usage        usage
 	losses       []wire.UplinkLoss // as told
 	lossesTold   *carrier          // to whom
+
+	had     []string      // names of path carriers so far, the latest
+	returns atomic.Uint64 // how often an uplink had another path carrier
 }
 
 func newSession(p Peer) *session {

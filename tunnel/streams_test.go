@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"braid/scheduler"
 	"braid/tunnel/relay"
 	"braid/tunnel/wire"
 )
@@ -207,8 +208,11 @@ func TestStream(t *testing.T) {
 			exchange(w, f.open(w), 1<<20, nil)
 		}
 		w.await("streams end", func() bool { return c.Status().Streams.ListTotal == 0 })
-		s := c.Status().Streams
-		if s.Opened != 3 || s.Failed != 0 || s.Carriers != spareLinks || s.Idle != spareLinks || s.Reverse != spareReverseLinks {
+		w.await("the pool is as at first", func() bool {
+			s := c.Status().Streams
+			return s.Carriers == spareLinks && s.Idle == spareLinks && s.Reverse == spareReverseLinks
+		})
+		if s := c.Status().Streams; s.Opened != 3 || s.Failed != 0 {
 			t.Errorf("status %+v", s)
 		}
 		if o := f.opened[0]; o.Source.String() != fromHome || o.Destination.String() != origin {
@@ -396,6 +400,37 @@ func TestOldCarrierIsReplaced(t *testing.T) {
 		s := c.Status().Streams
 		if s.List[0].Carrier == before || s.List[0].State != StreamOpen || s.Failed != 0 {
 			t.Errorf("after an hour: %+v, it was carrier %d", s.List[0], before)
+		}
+		exchange(w, conn, 1000, nil)
+	})
+}
+
+// What lived through many losses of uplinks may have subflows at the peer that
+// lead nowhere, and is replaced by both who open streams on it.
+func TestScarredCarriersAreReplaced(t *testing.T) {
+	f := newFakeStreams(echo)
+	streamsTest(t, f, func(w *world, c *testClient) {
+		conn := f.open(w)
+		time.Sleep(time.Second)
+		var before []*link
+		before = append(before, c.streams().allLinks()...)
+		stream := c.Status().Streams.List[0].Carrier
+		stop := w.chat(c)
+		defer stop()
+		for range linkMaxScars + 1 {
+			w.net.setHole("dsl", true)
+			w.within(2*time.Second, "it is dead", func() bool { return c.state("dsl") == scheduler.Dead })
+			w.net.setHole("dsl", false)
+			w.within(time.Minute, "it is back", func() bool { return c.state("dsl") == scheduler.Up })
+		}
+		time.Sleep(10 * time.Second)
+		if s := c.Status().Streams; s.List[0].Carrier == stream || s.List[0].State != StreamOpen || s.Failed != 0 {
+			t.Errorf("%+v, it was carrier %d", s.List[0], stream)
+		}
+		for _, k := range before {
+			if !k.dead.Load() {
+				t.Errorf("carrier %d is still there", k.number)
+			}
 		}
 		exchange(w, conn, 1000, nil)
 	})

@@ -40,6 +40,7 @@ type usage struct {
 	deliver map[string]*delivery
 	seen    map[string]time.Time // when an uplink last had a subflow
 	at      time.Time
+	guesses map[string]scheduler.BitRate // of what the peer can send, by uplink
 }
 
 // delivery is what an uplink delivers both ways.
@@ -162,7 +163,7 @@ func (u *usage) line(name string, in bool) scheduler.Line {
 	case up == nil:
 		return scheduler.Line{}
 	case in:
-		return scheduler.Line{RTT: up.RTT, Rate: up.rx.Rate(), Loss: up.rxLoss}
+		return scheduler.Line{RTT: up.RTT, Rate: up.rx.Rate(), Guess: u.guesses[name], Loss: up.rxLoss}
 	}
 	return scheduler.Line{RTT: up.RTT, Rate: up.tx.Rate(), Loss: up.loss.Part()}
 }

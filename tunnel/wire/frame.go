@@ -45,6 +45,7 @@ const (
 	TypePath    Type = 0x08
 	TypeBacklog Type = 0x09
 	TypeLosses  Type = 0x0a
+	TypeProbe   Type = 0x0b
 	TypePacket  Type = 0x10
 	TypeOpen    Type = 0x20
 	TypeOpened  Type = 0x21
@@ -78,7 +79,7 @@ func malformed(format string, args ...any) error {
 
 var typeNames = map[Type]string{
 	TypeHello: "hello", TypeWelcome: "welcome", TypeRefuse: "refuse",
-	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypeLosses: "losses", TypePacket: "packet",
+	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypeLosses: "losses", TypeProbe: "probe", TypePacket: "packet",
 	TypeOpen: "open", TypeOpened: "opened", TypeData: "data", TypeFin: "fin",
 	TypeAck: "ack", TypeReset: "reset", TypeResume: "resume", TypeResumed: "resumed",
 	TypeWant: "want",
@@ -104,6 +105,8 @@ func lengthLimits(t Type) (low, high int, ok bool) {
 		return backlogLen, backlogLen, true
 	case TypePath:
 		return 1, 1 + maxText, true
+	case TypeProbe:
+		return 0, MaxProbeLen, true
 	case TypeLosses:
 		return 2, MaxUplinks*(1+maxText+2) + 2, true
 	case TypeUplinks:

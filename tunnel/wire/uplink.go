@@ -114,3 +114,12 @@ func ParseLosses(b []byte) (Losses, error) {
 	}
 	return l, nil
 }
+
+// MaxProbeLen bounds the padding of a Probe, in bytes.
+const MaxProbeLen = 1400
+
+// AppendProbe appends a Probe frame with so many bytes of padding to b: none is
+// the client's question on a path carrier.
+func AppendProbe(b []byte, padding int) []byte {
+	return appendFrame(b, TypeProbe, func(b []byte) []byte { return append(b, make([]byte, padding)...) })
+}
