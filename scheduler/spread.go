@@ -37,9 +37,14 @@ const (
 	segmentBytes = 1448
 	firstWindow  = 10 * segmentBytes // RFC 6928
 
-	// spreadGain is by how much each line more must pay: what a line costs
-	// that is not in the sum, such as order, and what is not known so well.
-	spreadGain = 0.05
+	// spreadGain is what each line more must bring at least, and spreadFar how
+	// much more for the square of how often its round trip is twice that of the
+	// quickest. What is not in the sum is paid for in round trips: waiting for
+	// what was lost, or for bbr's pauses. Fitted to the grid: 5 Mb/s in 60 ms
+	// beside 50 in 30 brought 7 of 10 %, 10 Mb/s in 300 ms cost 8 instead of
+	// bringing 20.
+	spreadGain = 0.04
+	spreadFar  = 0.015
 
 	// spreadWindow is what waits at most, at either end, for what is late.
 	spreadWindow = 16 << 20
@@ -77,6 +82,7 @@ func Spread(lines []Line, bytes float64, sharing int) Set {
 	best, least := Set(1), math.Inf(1)
 	for set := Set(1); set < 1<<n; set++ {
 		var rates, late, last, rtt float64
+		quickest := time.Duration(math.MaxInt64)
 		for i := range n {
 			if !set.Has(i) {
 				continue
@@ -88,12 +94,13 @@ func Spread(lines []Line, bytes float64, sharing int) Set {
 				end += 8 * spreadBurst / rate[i]
 			}
 			last, rtt = max(last, end), max(rtt, known[i].RTT.Seconds())
+			quickest = min(quickest, known[i].RTT)
 		}
 		if set.Len() > 1 {
 			rates = min(rates, 8*spreadWindow/(2*rtt))
 		}
 		took := (8*bytes+late)/rates + last
-		if took *= 1 + spreadGain*float64(set.Len()-1); took < least {
+		if took *= 1 + price(known[:n], set, quickest); took < least {
 			best, least = set, took
 		}
 	}
@@ -101,6 +108,22 @@ func Spread(lines []Line, bytes float64, sharing int) Set {
 		best = 1<<len(lines) - 1
 	}
 	return best
+}
+
+// price is what a set must bring more than a part of it.
+func price(lines []Line, set Set, quickest time.Duration) float64 {
+	sum := -spreadGain
+	for i, l := range lines {
+		if !set.Has(i) {
+			continue
+		}
+		sum += spreadGain
+		if quickest > 0 {
+			doublings := math.Log2(float64(l.RTT) / float64(quickest))
+			sum += spreadFar * doublings * doublings
+		}
+	}
+	return sum
 }
 
 // complete puts guesses where nothing is known, and leaves of each rate what

@@ -39,6 +39,8 @@ func TestSpread(t *testing.T) {
 		{"far away, much", []Line{line(50, 30, 0), line(30, 600, 0)}, 200 * mb, 1, 0b11},
 		{"thin, 10 MB", []Line{line(50, 30, 0), line(2, 30, 0)}, 10 * mb, 1, 0b01},
 		{"thin, much", []Line{line(50, 30, 0), line(2, 30, 0)}, 200 * mb, 1, 0b01},
+		{"a fifth far away, much", []Line{line(50, 30, 0), line(10, 300, 0)}, 1e3 * mb, 1, 0b01},
+		{"a fifth, much", []Line{line(50, 30, 0), line(10, 60, 0)}, 200 * mb, 1, 0b11},
 		{"a tenth, much", []Line{line(50, 30, 0), line(5, 30, 0)}, 200 * mb, 1, 0b11},
 		{"too late for what is fast", []Line{line(500, 30, 0), line(100, 600, 0)}, 1e3 * mb, 1, 0b01},
 		{"thin, shared by many", []Line{line(50, 30, 0), line(2, 30, 0)}, 10 * mb, 8, 0b01},

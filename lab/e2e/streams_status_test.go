@@ -25,7 +25,7 @@ func TestStatusOfStream(t *testing.T) {
 	w := begin(t, cellA(), daemon.Options{})
 	l := w.startLoad(30_000_000)
 	to := l.server.Addr
-	l.progress(5_000_000)
+	l.progress(15_000_000) // the second uplink joins what is large
 
 	check := func(what string, s *streamRow, rate float64) {
 		t.Helper()
