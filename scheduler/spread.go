@@ -44,7 +44,7 @@ const (
 	// beside 50 in 30 brought 7 of 10 %, 10 Mb/s in 300 ms cost 8 instead of
 	// bringing 20.
 	spreadGain = 0.04
-	spreadFar  = 0.015
+	spreadFar  = 0.02
 
 	// spreadWindow is what waits at most, at either end, for what is late.
 	spreadWindow = 16 << 20
@@ -81,7 +81,7 @@ func Spread(lines []Line, bytes float64, sharing int) Set {
 	}
 	best, least := Set(1), math.Inf(1)
 	for set := Set(1); set < 1<<n; set++ {
-		var rates, late, last, rtt float64
+		var rates, late, coldest, last, rtt float64
 		quickest := time.Duration(math.MaxInt64)
 		for i := range n {
 			if !set.Has(i) {
@@ -89,6 +89,7 @@ func Spread(lines []Line, bytes float64, sharing int) Set {
 			}
 			rates += rate[i]
 			late += rate[i] * cold[i]
+			coldest = max(coldest, cold[i])
 			end := tail[i]
 			if set.Len() > 1 {
 				end += 8 * spreadBurst / rate[i]
@@ -97,6 +98,7 @@ func Spread(lines []Line, bytes float64, sharing int) Set {
 			quickest = min(quickest, known[i].RTT)
 		}
 		if set.Len() > 1 {
+			late += others(rate[:n], cold[:n], set) * coldest
 			rates = min(rates, 8*spreadWindow/(2*rtt))
 		}
 		took := (8*bytes+late)/rates + last
@@ -108,6 +110,17 @@ func Spread(lines []Line, bytes float64, sharing int) Set {
 		best = 1<<len(lines) - 1
 	}
 	return best
+}
+
+// others is what those carry that wait, because their windows are open, for the
+// ones whose windows are not: data of which a part is missing is no use.
+func others(rate, cold []float64, set Set) (sum float64) {
+	for i := range rate {
+		if set.Has(i) && cold[i] == 0 {
+			sum += rate[i]
+		}
+	}
+	return sum
 }
 
 // price is what a set must bring more than a part of it.

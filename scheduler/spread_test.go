@@ -11,6 +11,11 @@ func line(mbps float64, rttMs int, lossPct float64) Line {
 	return Line{RTT: time.Duration(rttMs) * time.Millisecond, Rate: BitRate(mbps * 1e6), Loss: lossPct / 100}
 }
 
+func warm(l Line) Line {
+	l.Warm = true
+	return l
+}
+
 const (
 	kb = 1e3
 	mb = 1e6
@@ -34,9 +39,10 @@ func TestSpread(t *testing.T) {
 		{"cell A, a request", []Line{line(50, 30, 0), line(30, 60, 0)}, 100 * kb, 1, 0b01},
 		{"cell A, a download", []Line{line(50, 30, 0), line(30, 60, 0)}, 10 * mb, 1, 0b11},
 		{"cell B, an image", []Line{line(50, 30, 0), line(30, 200, 0.5)}, 2 * mb, 1, 0b01},
-		{"cell B, a download", []Line{line(50, 30, 0), line(30, 200, 0.5)}, 50 * mb, 1, 0b11},
+		{"cell B, a download", []Line{warm(line(50, 30, 0)), line(30, 200, 0.5)}, 60 * mb, 1, 0b11},
 		{"far away, 2 MB", []Line{line(50, 30, 0), line(30, 600, 0)}, 4 * mb, 1, 0b01},
-		{"far away, much", []Line{line(50, 30, 0), line(30, 600, 0)}, 200 * mb, 1, 0b11},
+		{"far away, much", []Line{warm(line(50, 30, 0)), line(30, 600, 0)}, 1e3 * mb, 1, 0b11},
+		{"far away, 300 MB", []Line{warm(line(50, 30, 0)), line(30, 600, 0)}, 300 * mb, 1, 0b01},
 		{"thin, 10 MB", []Line{line(50, 30, 0), line(2, 30, 0)}, 10 * mb, 1, 0b01},
 		{"thin, much", []Line{line(50, 30, 0), line(2, 30, 0)}, 200 * mb, 1, 0b01},
 		{"a fifth far away, much", []Line{line(50, 30, 0), line(10, 300, 0)}, 1e3 * mb, 1, 0b01},

@@ -109,12 +109,25 @@ func (l *link) tick() bool {
 // last change of a link's subflows had to wait: for a join over a slow uplink,
 // whose flag can be set only then.
 func (c *Client) thinOut(l *lane) {
+	sharing := l.busyLinks(nil)
 	for _, k := range l.allLinks() {
 		again := k.lacking.Load()
-		if k.tick() || again > 0 && again < lackingMost {
+		if k.tick() || again > 0 && again < lackingMost || c.outgrown(k, sharing) {
 			_ = c.joinLink(k)
 		}
 	}
+}
+
+// outgrown reports whether a link that moves much is better carried by others
+// than now.
+func (c *Client) outgrown(k *link, sharing int) bool {
+	if k.growth.thin() {
+		return false
+	}
+	k.joining.Lock()
+	defer k.joining.Unlock()
+	bytes, in := k.expects()
+	return !slices.Equal(c.spread(c.preferred(), bytes, in, k.active, sharing), k.active)
 }
 
 // lackingMost ticks are longer than a join takes. What is missing then is
@@ -185,13 +198,16 @@ func (c *Client) lines(uplinks []Uplink, in bool) []scheduler.Line {
 
 // sharing is how many links move much at this time, k among them.
 func (c *Client) sharing(k *link) int {
-	n := 1
-	l := c.streams()
-	if l == nil {
-		return n
+	if l := c.streams(); l != nil {
+		return 1 + l.busyLinks(k)
 	}
-	for _, o := range l.allLinks() {
-		if o != k && !o.growth.thin() {
+	return 1
+}
+
+// busyLinks is how many links but one move much.
+func (l *lane) busyLinks(but *link) (n int) {
+	for _, k := range l.allLinks() {
+		if k != but && !k.growth.thin() {
 			n++
 		}
 	}
