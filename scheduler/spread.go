@@ -158,10 +158,10 @@ func complete(lines []Line, sharing int) {
 	for i := range lines {
 		l := &lines[i]
 		if l.Rate <= 0 {
+			l.Rate = l.Guess
+		}
+		if l.Rate <= 0 {
 			l.Rate = rate
-			if l.Guess > 0 {
-				l.Rate = min(l.Guess, rate)
-			}
 		}
 		if l.RTT <= 0 {
 			l.RTT = rtt

@@ -27,9 +27,11 @@ const (
 	thinBytes = 64 << 10
 	// thinExpects is what a link is made ready for at first, bytes.
 	thinExpects = 32 << 10
-	// growthExpected is how much more comes, of what a stream has moved: of
-	// most, little; of the large ones, much.
-	growthExpected = 4.5
+	// A stream that has moved something is expected to move as much again, and
+	// growthExpected times that on top, but growthMost bytes at most: few are
+	// large, and of those that are, most are very large.
+	growthExpected = 3.5
+	growthMost     = 32e6
 	// quietBytes in a tick of livenessTick is a person typing, or less.
 	quietBytes = 2 << 10
 	quietTicks = 4
@@ -86,7 +88,7 @@ func (l *link) expects() (bytes float64, in bool) {
 	}
 	moved := l.bytes.Load() - l.growth.mark.Load()
 	came := l.bytesIn.Load() - l.growth.markIn.Load()
-	return growthExpected * float64(moved), 2*came >= moved
+	return float64(moved) + min(growthExpected*float64(moved), growthMost), 2*came >= moved
 }
 
 // tick notes quiet times; true: the link has become thin.
