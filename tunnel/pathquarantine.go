@@ -27,12 +27,9 @@ func (k *pathKeeper) quarantine(now time.Time) {
 		}
 	}
 	for i, p := range judged {
-		use, why := scheduler.Useful(rx, i)
-		if use && rx[i].Rate <= 0 || !use && tx[i].Rate > 0 { // the other direction is to say it
-			var up string
-			if use, up = scheduler.Useful(tx, i); why == "" {
-				why = up
-			}
+		use, why := scheduler.Useful(rx, i) // also where nothing is known
+		if !use && tx[i].Rate > 0 {
+			use, _ = scheduler.Useful(tx, i)
 		}
 		k.leaveOut(p, now, use, why)
 	}
