@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"braid/scheduler"
 	"braid/tunnel/wire"
@@ -15,7 +18,7 @@ import (
 type sessionPath struct {
 	car    *carrier
 	end    context.CancelCauseFunc
-	probes int    // asked for so far; the carrier's reader alone
+	probes *rate.Limiter
 	name   string // the session's mutex guards it; empty: the client has not said
 }
 
@@ -28,9 +31,9 @@ func (s *Server) servePath(ctx context.Context, a *arrival) {
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	p := &sessionPath{car: a.car, end: end}
+	p := &sessionPath{car: a.car, end: end, probes: rate.NewLimiter(rate.Every(probeEvery), probeBurst)}
 	a.car.hear.path = func(name string) error { return a.ses.enterPath(p, name, a.session) }
-	a.car.hear.probe = func(int) error { return p.answerProbe() }
+	a.car.hear.probe = func(int) error { p.answerProbe(); return nil }
 	err := a.car.runPath(ctx)
 	a.ses.leavePath(p)
 	log := s.Log.With("client", a.ses.peer.Name, "uplink", p.name)
@@ -43,20 +46,23 @@ func (s *Server) servePath(ctx context.Context, a *arrival) {
 }
 
 // answerProbe sends a train, at once, so that it is spread by the line alone.
-func (p *sessionPath) answerProbe() error {
-	if p.probes++; p.probes > probesMost {
-		return fmt.Errorf("%w probes: more than %d on one carrier", wire.ErrMalformed, probesMost)
+// Who asks too often has no answer.
+func (p *sessionPath) answerProbe() {
+	if !p.probes.Allow() {
+		return
 	}
 	var train []byte
 	for range scheduler.TrainFrames {
 		train = wire.AppendProbe(train, scheduler.TrainBytes)
 	}
 	p.car.sendTrain(train)
-	return nil
 }
 
-// probesMost is on one path carrier, which lives an hour.
-const probesMost = 200
+// A client asks twice when an uplink comes up, and when it is to be tried again.
+const (
+	probeEvery = 30 * time.Second
+	probeBurst = 4
+)
 
 // enterPath gives a path carrier its name. One that had it is ended.
 func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) error {
