@@ -21,6 +21,7 @@ const (
 // lately. It is known once the uplink was full, or carried something for a
 // while: what it carried in the first moments of a transfer is no more than what
 // it was given. Time in which it carries nothing says nothing, and ages nothing.
+// It is for decisions, within a second; Delivery, over two, is what is shown.
 //
 // The zero value knows nothing.
 type Capacity struct {

@@ -16,8 +16,9 @@ import (
 // when the slowest has brought what it was given. So a link begins thin: one
 // uplink carries it and the others are its backups, joined and ready. Each time
 // that what its stream has moved has doubled it is asked again with which
-// uplinks as much once more is there soonest (scheduler.Spread), and it is thin
-// again when it is quiet.
+// uplinks what is expected is there soonest (scheduler.Spread), and it is thin
+// again when it is quiet. While it moves much the ticker asks, too: what is known
+// of the uplinks changes.
 //
 //	thin ── thinBytes without a quiet tick ──▶ level 1 ── as much again ──▶ level 2 …
 //	  ▲──────────────────────── quietTicks ◀───────────────────────────────────┘
@@ -28,8 +29,8 @@ const (
 	// thinExpects is what a link is made ready for at first, bytes.
 	thinExpects = 32 << 10
 	// A stream that has moved something is expected to move as much again, and
-	// growthExpected times that on top, but growthMost bytes at most: few are
-	// large, and of those that are, most are very large.
+	// growthExpected times that on top, but that no more than growthMost bytes:
+	// what goes on for long does not have to go on several times as long.
 	growthExpected = 3.5
 	growthMost     = 32e6
 	// quietBytes in a tick of livenessTick is a person typing, or less.
@@ -126,7 +127,9 @@ func (c *Client) outgrown(k *link, sharing int) bool {
 	if k.growth.thin() {
 		return false
 	}
-	k.joining.Lock()
+	if !k.joining.TryLock() { // it is being asked
+		return false
+	}
 	defer k.joining.Unlock()
 	bytes, in := k.expects()
 	return !slices.Equal(c.spread(c.preferred(), bytes, in, k.active, sharing), k.active)
