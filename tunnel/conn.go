@@ -59,6 +59,9 @@ type Uplink struct {
 // the path or the other host has no MPTCP.
 type Conn interface {
 	net.Conn
+	// Abort is Close at once: what the connection holds, in both directions, is
+	// dropped at both ends.
+	Abort() error
 	// MPTCP reports whether the kernel still speaks Multipath TCP here.
 	MPTCP() bool
 	// SetUplinks makes the subflows match the uplinks: one on each, missing

@@ -118,6 +118,7 @@ func (c *fakeConn) Renew() {}
 func (c *fakeConn) Progress() uint64 { return 0 }
 
 func (c *fakeConn) RaiseReceiveBuffer() {}
+func (c *fakeConn) Abort() error        { return c.Close() }
 
 func (c *fakeConn) SetSendRoom(uint64) error { return nil }
 

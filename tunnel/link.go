@@ -69,6 +69,7 @@ type link struct {
 
 	joining sync.Mutex    // one change of the subflows at a time; guards active
 	active  []string      // the uplinks that carry it
+	behind  atomic.Bool   // an uplink has died whose data come late by the others
 	lacking atomic.Uint64 // changes in a row that were not wholly done
 }
 
@@ -269,14 +270,19 @@ func (l *link) old() bool {
 }
 
 // Close implements relay.Link: it cuts the connection.
-func (l *link) Close() error {
+func (l *link) Close() error { return l.end(l.conn.Close) }
+
+// Abort implements relay.Link.
+func (l *link) Abort() error { return l.end(l.conn.Abort) }
+
+func (l *link) end(end func() error) error {
 	var err error
 	l.once.Do(func() {
 		l.ctl.Lock()
 		l.ctl.closed = true
 		l.ctl.Unlock()
 		l.dead.Store(true)
-		err = l.conn.Close()
+		err = end()
 		l.closed(l)
 	})
 	return err

@@ -65,6 +65,7 @@ func (tcpConn) SetPurpose(Purpose) error                        { return nil }
 func (tcpConn) Renew()                                          {}
 func (tcpConn) Progress() uint64                                { return 0 }
 func (tcpConn) RaiseReceiveBuffer()                             {}
+func (c tcpConn) Abort() error                                  { return c.Close() }
 
 func tcpPair(tb testing.TB) (a, b tcpConn) {
 	tb.Helper()

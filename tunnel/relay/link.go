@@ -31,6 +31,10 @@ const (
 // has arrived already. Later pieces are as long as all before them, as slow start doubles.
 const firstPiece = 8 << 10
 
+// coldAfter a pause the link is asked whether it is cold: the uplink that was
+// warm may have died meanwhile.
+const coldAfter = 100 * time.Millisecond
+
 // heads are the buffers of writeLink: an idle link has none.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, headBytes); return &b }}
 
@@ -49,7 +53,7 @@ type attachment struct {
 	peerGreeted bool
 	wrote       time.Time // data, last
 	cold        bool      // as Link.Cold said
-	said        uint64    // bytes of data written
+	said        uint64    // bytes of data written since then
 	parts       [][]byte  // of writeLink's batch
 
 	// What ends a direction, see the package comment.
@@ -130,9 +134,6 @@ func (r *Relay) fillLocked(att *attachment, b []byte) {
 	b, data := r.fillControlLocked(att, b)
 	from := 0 // of b, what is not in parts yet
 	room := batchBytes
-	if data && att.said == 0 {
-		att.cold = att.link.Cold()
-	}
 	if piece := max(firstPiece, att.said); att.cold && piece < wire.MaxDataLen {
 		room = int(piece)
 	}
@@ -185,7 +186,11 @@ func (r *Relay) fillControlLocked(att *attachment, b []byte) (_ []byte, data boo
 	}
 	r.flushNow = false
 	if data && !hold {
-		att.wrote = time.Now()
+		now := time.Now()
+		if now.Sub(att.wrote) > coldAfter {
+			att.cold, att.said = att.link.Cold(), 0
+		}
+		att.wrote = now
 	}
 	return b, data && !hold
 }

@@ -171,6 +171,8 @@ func (l *pipeLink) ReadFrame() (wire.Type, []byte, error) {
 
 var errLinkClosed = errors.New("link closed")
 
+func (l *pipeLink) Abort() error { return l.Close() }
+
 func (l *pipeLink) Close() error {
 	hole := false
 	l.in.set(func() { l.in.rdErr, l.in.wrErr, hole = errLinkClosed, errLinkClosed, l.in.hole })

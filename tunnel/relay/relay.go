@@ -73,11 +73,14 @@ type Link interface {
 	// call. One goroutine calls it.
 	ReadFrame() (wire.Type, []byte, error)
 	// Cold tells that what is written now will go in slow start. It is asked
-	// once for each stream, before its first data.
+	// before data that follow a pause.
 	Cold() bool
 	// Close ends the carrier, and whoever blocks in the other two. It does not
 	// block, and may be called again.
 	Close() error
+	// Abort is Close of a carrier that another has replaced: nothing of what is
+	// under way on it is of use to anybody.
+	Abort() error
 }
 
 // Socket is the inner connection: a *net.TCPConn. SetLinger and SyscallConn

@@ -133,8 +133,12 @@ func (r *Relay) closeLinkLocked(att *attachment) {
 		return
 	}
 	att.closed = true
+	end := att.link.Close
+	if att.err == errReplaced {
+		end = att.link.Abort
+	}
 	r.mu.Unlock()
-	att.link.Close()
+	end()
 	r.mu.Lock()
 }
 

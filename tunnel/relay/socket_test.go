@@ -55,6 +55,8 @@ func newTCPLinks(t testing.TB) (near, far *tcpLink) {
 
 func (l *tcpLink) Cold() bool { return false }
 
+func (l *tcpLink) Abort() error { return l.Close() }
+
 func (l *tcpLink) WriteFrames(parts ...[]byte) error {
 	l.parts = append(l.parts[:0], parts...)
 	l.rest = l.parts // which WriteTo uses up
