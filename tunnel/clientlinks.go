@@ -312,6 +312,7 @@ func (c *Client) syncLinks(l *lane, all bool) {
 		k.synced = uses
 		c.joinLink(k)
 	}
+	l.leaveBehind()
 }
 
 // sample reads what all carriers did since the last time.

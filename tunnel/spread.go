@@ -150,6 +150,9 @@ func (c *Client) joinLink(k *link) error {
 		warm = nil
 	}
 	bytes, in := k.expects()
+	if !k.growth.thin() && c.fallsBehind(k.active, uplinks) {
+		k.behind.Store(true)
+	}
 	k.active = c.spread(uplinks, bytes, in, warm, c.sharing(k))
 	err := k.conn.SetUplinks(uplinks)
 	if err == nil {

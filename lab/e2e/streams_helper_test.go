@@ -49,6 +49,7 @@ type streamRow struct {
 	TxBytes     int64          `json:"tx_bytes"`
 	RxBps       float64        `json:"rx_bps"`
 	TxBps       float64        `json:"tx_bps"`
+	Carrier     uint64         `json:"carrier"`
 	Uplinks     []struct {
 		Interface string  `json:"interface"`
 		SharePct  float64 `json:"share_pct"`
