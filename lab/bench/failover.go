@@ -153,17 +153,16 @@ func failover(ctx context.Context, b *bench, s *suite) error {
 			if !b.wants(what.name) {
 				continue
 			}
-			var todo []failoverResult
-			for _, v := range victims {
-				for _, c := range b.contendersOf(s) {
-					todo = append(todo, failoverResult{Suite: s.name, Run: what.name, Uplink: v, Contender: c, Round: round + 1})
+			for _, todo := range together(what, victims, b.contendersOf(s)) {
+				for i := range todo {
+					todo[i].Suite, todo[i].Round = s.name, round+1
 				}
-			}
-			if err := b.failovers(ctx, s, what, todo); err != nil {
-				return err
-			}
-			for _, res := range todo {
-				b.report.addFailover(res)
+				if err := b.failovers(ctx, s, what, todo); err != nil {
+					return err
+				}
+				for _, res := range todo {
+					b.report.addFailover(res)
+				}
 			}
 		}
 	}
@@ -171,33 +170,56 @@ func failover(ctx context.Context, b *bench, s *suite) error {
 	return nil
 }
 
-// failovers fills in the results, at the same time where that does no harm.
-func (b *bench) failovers(ctx context.Context, s *suite, what *failoverRun, todo []failoverResult) error {
+// together returns what a run measures, in parts of which each is measured at the
+// same time: one contender's uplinks, or all that is light.
+func together(what *failoverRun, victims, contenders []string) (parts [][]failoverResult) {
+	var all []failoverResult
+	for _, c := range contenders {
+		var part []failoverResult
+		for _, v := range victims {
+			part = append(part, failoverResult{Run: what.name, Uplink: v, Contender: c})
+		}
+		parts = append(parts, part)
+		all = append(all, part...)
+	}
+	if what.light {
+		return [][]failoverResult{all}
+	}
+	return parts
+}
+
+// failovers fills in the results, all at the same time. No network is built or
+// taken down meanwhile: kernels make whoever asks for another one's addresses wait
+// for that, for half a second at times.
+func (b *bench) failovers(ctx context.Context, s *suite, what *failoverRun, todo []failoverResult) (err error) {
+	stages := make([]*stage, len(todo))
+	defer func() {
+		for _, g := range stages {
+			if g != nil {
+				err = errors.Join(err, g.close())
+			}
+		}
+	}()
+	for i, t := range todo {
+		if stages[i], err = newStage(ctx, s.net(), newContender(t.Contender, b.programs), b.report.Default); err != nil {
+			return fmt.Errorf("%s, %s: %w", t.Contender, what.name, err)
+		}
+	}
 	errs := make([]error, len(todo))
 	var all sync.WaitGroup
 	for i := range todo {
-		one := func() {
-			if err := b.failover(ctx, s, what, &todo[i]); err != nil {
+		all.Go(func() {
+			if err := b.failover(ctx, stages[i], what, &todo[i]); err != nil {
 				errs[i] = fmt.Errorf("%s, %s, %s: %w", todo[i].Contender, what.name, todo[i].Uplink, err)
 			}
-		}
-		if what.light {
-			all.Go(one)
-		} else {
-			one()
-		}
+		})
 	}
 	all.Wait()
 	return errors.Join(errs...)
 }
 
 // failover is one measurement.
-func (b *bench) failover(ctx context.Context, s *suite, what *failoverRun, res *failoverResult) (err error) {
-	g, err := newStage(ctx, s.net(), newContender(res.Contender, b.programs), b.report.Default)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, g.close()) }()
+func (b *bench) failover(ctx context.Context, g *stage, what *failoverRun, res *failoverResult) (err error) {
 	if err := sleep(ctx, failoverSettle); err != nil {
 		return err
 	}
