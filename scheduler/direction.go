@@ -14,6 +14,15 @@ const (
 	// A backlog below this part of the capacity is not the uplinks' doing.
 	atWork = 0.5
 
+	// When less than pausedPart of what is usual moves, for no longer than
+	// mostPause, the sender has paused, as bbr does every ten seconds
+	// (PROBE_RTT): the backlog of that is no need for more, for catchUp times as
+	// long. What is usual is a mean over usualTime.
+	pausedPart = 0.8
+	mostPause  = 500 * time.Millisecond
+	catchUp    = 3
+	usualTime  = time.Second
+
 	// mostSpans hold maxFullTime at leastStep.
 	mostSpans = int(maxFullTime/leastStep) + 1
 )
@@ -23,6 +32,9 @@ type direction struct {
 	capacity BitRate // of the bond, while there was backlog
 	demand   BitRate // of everything, last
 	backlog  bool
+	usual    BitRate       // demand without backlog
+	paused   time.Duration // for how long, of late
+	resumed  time.Time     // when that ended, or will at the earliest
 
 	spans    [mostSpans]span // latest Steps, a ring
 	next, nr int
@@ -46,9 +58,29 @@ func (d *direction) step(now time.Time, took time.Duration, bond, overflow BitRa
 	case backlog, d.capacity > 0 && bond > d.capacity:
 		d.capacity += (bond - d.capacity) * part(took, capacityRises)
 	}
-	d.spans[d.next] = span{end: now, took: took, full: backlog && bond > 0 && bond >= atWork*d.capacity}
+	d.look(now, took)
+	full := backlog && bond > 0 && bond >= atWork*d.capacity && now.Sub(d.resumed) > catchUp*d.paused
+	d.spans[d.next] = span{end: now, took: took, full: full}
 	d.next = (d.next + 1) % mostSpans
 	d.nr = min(d.nr+1, mostSpans)
+}
+
+// look finds pauses.
+func (d *direction) look(now time.Time, took time.Duration) {
+	if d.demand < pausedPart*d.usual {
+		if now.Sub(d.resumed) > catchUp*d.paused {
+			d.paused = 0
+		}
+		d.paused += took
+		d.resumed = now
+		if d.paused > mostPause { // it has ended, or become less
+			d.usual, d.paused = d.demand, 0
+		}
+		return
+	}
+	if !d.backlog || d.usual == 0 {
+		d.usual += (d.demand - d.usual) * part(took, usualTime)
+	}
 }
 
 // full reports whether the bond was full for four fifths of the time asked for.

@@ -108,6 +108,24 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
+// A sender that pauses for a moment every ten seconds, as bbr does, catches up
+// afterwards; that is no need for more.
+func TestPausesDoNotCallOverflow(t *testing.T) {
+	for seed := range uint64(8) {
+		for _, pause := range []time.Duration{100 * ms, 200 * ms, 300 * ms} {
+			l := newLines(seed, seed%2 == 0)
+			for range 12 {
+				l.run(9*time.Second+time.Duration(seed)*30*ms, always(10e6), unlimited)
+				l.run(pause, always(10e6), always(5e5))
+				l.run(time.Second, always(10e6), always(17e6))
+			}
+			if len(l.changes) != 0 {
+				t.Errorf("seed %d, pauses of %v: engaged %d times", seed, pause, len(l.changes))
+			}
+		}
+	}
+}
+
 // Two megabytes every five seconds, out of slow start: they would each be over
 // in less than a second.
 func TestBurstsHardlyCallOverflow(t *testing.T) {
