@@ -24,13 +24,14 @@ const (
 
 // Client is the status of a client.
 type Client struct {
-	Role     string   `json:"role"` // RoleClient
-	Version  string   `json:"version"`
-	Session  Session  `json:"session"`
-	Uplinks  []Uplink `json:"uplinks"`
-	Streams  Streams  `json:"streams"`
-	Carriers Carriers `json:"carriers"`
-	Packets  Packets  `json:"packets"`
+	Role       string     `json:"role"` // RoleClient
+	Version    string     `json:"version"`
+	Session    Session    `json:"session"`
+	Uplinks    []Uplink   `json:"uplinks"`
+	Streams    Streams    `json:"streams"`
+	Carriers   Carriers   `json:"carriers"`
+	Packets    Packets    `json:"packets"`
+	PacketLane PacketLane `json:"packet_lane"`
 	// OverflowEngaged is whether uplinks with the role overflow are in use now,
 	// OverflowReason why they are or are not, for people; it may be empty.
 	OverflowEngaged bool   `json:"overflow_engaged"`
@@ -69,11 +70,46 @@ type Packets struct {
 	RxBytes   uint64 `json:"rx_bytes"`
 	TxPackets uint64 `json:"tx_packets"`
 	TxBytes   uint64 `json:"tx_bytes"`
-	Dropped   uint64 `json:"dropped"`   // outbound, the queue was full
+	Dropped   uint64 `json:"dropped"`   // outbound, on the way; segments of super-packets
 	Spoofed   uint64 `json:"spoofed"`   // inbound, from a source that is not the client's
 	Isolated  uint64 `json:"isolated"`  // inbound, toward another client
 	Refused   uint64 `json:"refused"`   // inbound, refused by the host's kernel
 	Malformed uint64 `json:"malformed"` // carriers ended for what the peer sent
+}
+
+// PacketLane is what became of packets in this session.
+type PacketLane struct {
+	Sparse PacketClass `json:"sparse"` // outbound, as Bulk
+	Bulk   PacketClass `json:"bulk"`
+	// Waiting packets have no path that works, Resent ones were sent again on
+	// another path, and Duplicates arrived a second time. A super-packet counts
+	// once.
+	Waiting    int    `json:"waiting"`
+	Resent     uint64 `json:"resent"`
+	Duplicates uint64 `json:"duplicates"`
+}
+
+// PacketClass is what became of the packets of one class of flows in the queues
+// in front of the uplinks. Packets are those that super-packets are cut into.
+type PacketClass struct {
+	Packets    uint64  `json:"packets"` // that left
+	Bytes      uint64  `json:"bytes"`
+	Dropped    uint64  `json:"dropped"`    // because the queue was long (CoDel)
+	Overflowed uint64  `json:"overflowed"` // because memory was short
+	TooOld     uint64  `json:"too_old"`
+	Marked     uint64  `json:"marked"`   // with ECN, instead of dropped
+	DelayMs    float64 `json:"delay_ms"` // in the queue where it is longest, smoothed
+	DelayMaxMs float64 `json:"delay_max_ms"`
+}
+
+// PathPackets is what one uplink's path carrier brought of the packet lane: IP
+// packets, a super-packet being one, also those that were sent or came twice.
+type PathPackets struct {
+	TxPackets uint64 `json:"tx_packets"`
+	TxBytes   uint64 `json:"tx_bytes"`
+	RxPackets uint64 `json:"rx_packets"`
+	RxBytes   uint64 `json:"rx_bytes"`
+	Queued    int    `json:"queued_bytes"` // that wait in front of it
 }
 
 // Server is the status of a server.
@@ -101,16 +137,17 @@ type EgressCount struct {
 
 // Peer is one client as the server sees it.
 type Peer struct {
-	Name      string         `json:"name"`
-	PublicKey string         `json:"public_key"`
-	State     string         `json:"state"`
-	Remote    string         `json:"remote"`
-	MPTCP     bool           `json:"mptcp"`
-	Since     string         `json:"since"` // RFC 3339; empty before the first session
-	Addresses []netip.Prefix `json:"addresses"`
-	Routes    []netip.Prefix `json:"routes"`
-	Uplinks   []Uplink       `json:"uplinks"`
-	Streams   Streams        `json:"streams"`
-	Carriers  Carriers       `json:"carriers"`
-	Packets   Packets        `json:"packets"`
+	Name       string         `json:"name"`
+	PublicKey  string         `json:"public_key"`
+	State      string         `json:"state"`
+	Remote     string         `json:"remote"`
+	MPTCP      bool           `json:"mptcp"`
+	Since      string         `json:"since"` // RFC 3339; empty before the first session
+	Addresses  []netip.Prefix `json:"addresses"`
+	Routes     []netip.Prefix `json:"routes"`
+	Uplinks    []Uplink       `json:"uplinks"`
+	Streams    Streams        `json:"streams"`
+	Carriers   Carriers       `json:"carriers"`
+	Packets    Packets        `json:"packets"`
+	PacketLane PacketLane     `json:"packet_lane"`
 }

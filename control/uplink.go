@@ -65,6 +65,8 @@ type Uplink struct {
 	CapBytes     uint64 `json:"cap_bytes"`      // a month, both directions; 0: no cap
 	CapUsedBytes uint64 `json:"cap_used_bytes"` // of it this month, over restarts
 	CapResets    string `json:"cap_resets"`     // when the next month begins, RFC 3339; empty without a cap
+	// Packets is what its path carriers brought of the packet lane.
+	Packets PathPackets `json:"packets"`
 }
 
 // MaxEvents is how many events a status has at most.

@@ -45,7 +45,7 @@ type Health struct {
 	heard     time.Time // latest segment from the server
 	lateSeen  time.Time // when a Step found it late; zero if it did not
 	woken     bool      // the state is Late because the host slept
-	rtt       rttEstimator
+	rtt       RTTEstimator
 	sample    sample
 	patience  patience
 	settling  settling
@@ -72,7 +72,7 @@ func (h *Health) Present(now time.Time, ok bool, reason string) {
 			reason = "it is not usable"
 		}
 		h.present = false
-		h.rtt = rttEstimator{} // what comes back may be another network
+		h.rtt = RTTEstimator{} // what comes back may be another network
 		h.forgetBeats()
 		h.die(reason)
 	case !h.present:
@@ -92,7 +92,7 @@ func (h *Health) Connected(now time.Time) {
 	h.hear(h.now)
 	if h.state == Dead || h.state == Probing {
 		// After a death the path may be another; the round trip is learnt anew.
-		h.rtt = rttEstimator{}
+		h.rtt = RTTEstimator{}
 		h.settling.restart(h.now)
 	}
 	if h.present && h.state == Dead {

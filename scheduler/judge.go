@@ -184,7 +184,7 @@ type sample struct {
 
 func (h *Health) takeSample() {
 	if h.sample.set {
-		h.rtt.add(h.sample.at, h.sample.rtt)
+		h.rtt.Add(h.sample.at, h.sample.rtt)
 		h.sample.set = false
 	}
 }

@@ -15,14 +15,15 @@ type RTT struct {
 // queue, short enough to notice another route.
 const minWindow = 10 * time.Second
 
-// rttEstimator turns samples into an RTT.
-type rttEstimator struct {
+// RTTEstimator turns samples into an RTT. The zero value is ready.
+type RTTEstimator struct {
 	RTT
 	last time.Duration
 	min  windowedMin
 }
 
-func (e *rttEstimator) add(now time.Time, sample time.Duration) {
+// Add takes a round trip that was measured just now.
+func (e *RTTEstimator) Add(now time.Time, sample time.Duration) {
 	e.Min = e.min.add(now, sample)
 	if e.Smoothed == 0 {
 		e.Smoothed, e.Variation, e.last = sample, sample/2, sample

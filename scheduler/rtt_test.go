@@ -7,7 +7,7 @@ import (
 )
 
 func TestRTT(t *testing.T) {
-	var e rttEstimator
+	var e RTTEstimator
 	for i, test := range []struct {
 		sample time.Duration
 		want   RTT
@@ -18,7 +18,7 @@ func TestRTT(t *testing.T) {
 		{160 * ms, RTT{Smoothed: 90 * ms, Variation: 42500 * time.Microsecond, Min: 80 * ms, Jitter: 5 * ms}},
 		{10 * ms, RTT{Smoothed: 80 * ms, Variation: 51875 * time.Microsecond, Min: 10 * ms, Jitter: 14062500}},
 	} {
-		e.add(epoch.Add(time.Duration(i)*time.Second), test.sample)
+		e.Add(epoch.Add(time.Duration(i)*time.Second), test.sample)
 		if e.RTT != test.want {
 			t.Errorf("sample %d: got %+v, want %+v", i, e.RTT, test.want)
 		}

@@ -25,6 +25,13 @@ func (w *world) raw(hello []byte) *tls.Conn {
 	return c
 }
 
+// frameOf makes a Packet frame.
+func frameOf(number uint64, packet []byte) []byte {
+	f := append(make([]byte, parcelHead), packet...)
+	wire.PutPacketHead(f, wire.PacketHead{Number: number})
+	return f
+}
+
 func TestBadInputEndsTheCarrierOnly(t *testing.T) {
 	hello := wire.Hello{Kind: wire.KindPackets, Software: "test"}.Append(nil)
 	otherVersion := append([]byte(nil), hello...)
@@ -39,13 +46,11 @@ func TestBadInputEndsTheCarrierOnly(t *testing.T) {
 		{name: "unknown type", hello: hello, after: []byte{0x77, 0, 0, 1, 0}, wantAnswer: wire.TypeClose, wantServerLog: "unknown type 0x77"},
 		{name: "oversized", hello: hello, after: []byte{byte(wire.TypePacket), 0xff, 0xff, 0xff}, wantAnswer: wire.TypeClose, wantServerLog: "16777215 bytes"},
 		{name: "second hello", hello: hello, after: hello, wantAnswer: wire.TypeClose, wantServerLog: "frame order"},
-		{name: "not IP", hello: hello, after: append([]byte{byte(wire.TypePacket), 0, 0, 30}, make([]byte, 30)...), wantAnswer: wire.TypeClose, wantServerLog: "malformed"},
+		{name: "not IP", hello: hello, after: append([]byte{byte(wire.TypePacket), 0, 0, 39}, make([]byte, 39)...), wantAnswer: wire.TypeClose, wantServerLog: "malformed"},
 		{name: "lying virtio header", hello: hello, after: func() []byte {
 			p := packet("10.77.0.2", "10.77.0.1")
 			p[0], p[6] = 1, 200 // checksum far behind the packet
-			f := append(make([]byte, wire.HeaderLen), p...)
-			wire.PutHeader(f, wire.TypePacket, len(p))
-			return f
+			return frameOf(0, p)
 		}(), wantAnswer: wire.TypeClose, wantServerLog: "malformed"},
 		{name: "unknown version", hello: otherVersion, inHandshake: true, wantAnswer: wire.TypeRefuse, wantServerLog: "version 9"},
 		{name: "no hello", hello: []byte{0x04, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0}, inHandshake: true, wantServerLog: "frame order"},
@@ -98,8 +103,15 @@ func TestMalformedPacketFromServer(t *testing.T) {
 		w := newWorld(t)
 		defer w.stop()
 		c := w.home()
-		bad := append([]byte{byte(wire.TypePacket), 0, 0, 30}, make([]byte, 30)...)
-		w.server.order[0].out.push(bad)
+		bad := newParcel(make([]byte, 30))
+		ses := w.server.order[0]
+		ses.mu.Lock()
+		p := ses.current.packets
+		ses.mu.Unlock()
+		p.lane.mu.Lock()
+		p.queueLocked(time.Now(), bad)
+		p.wake()
+		p.lane.mu.Unlock()
 		w.await("client left it", func() bool { return c.Status().Counters.Malformed == 1 })
 		w.await("and came back", func() bool { return c.Status().Connected })
 	})

@@ -2,67 +2,72 @@ package tunnel
 
 import (
 	"net/netip"
+	"time"
 
 	"braid/tunnel/wire"
 )
 
 const (
 	// batchBytes is room for three super-packets, or a burst of small ones.
-	batchBytes = 4 * (wire.HeaderLen + wire.MaxPayloadLen)
+	batchBytes = 4 * wire.MaxPayloadLen
 	// batchPackets bounds a batch of small packets, so that the first of
 	// them does not wait for a slow reader.
 	batchPackets = 128
 )
 
-// batch is what one read of the TUN brought. Room for a frame header is kept
-// before each packet, so that the batch as it lies is a sequence of frames.
+// batch is what one read of the TUN brought.
 type batch struct {
 	buf   []byte
 	sizes [batchPackets]int
 	n     int
+
+	parcels []*parcel
 }
 
 func newBatch() *batch { return &batch{buf: make([]byte, batchBytes)} }
 
 func (b *batch) read(d Device) (err error) {
-	b.n, err = d.ReadBatch(b.buf, wire.HeaderLen, b.sizes[:])
+	b.n, err = d.ReadBatch(b.buf, 0, b.sizes[:])
 	return err
 }
 
-// frames turns packet i, at offset off, into a frame, in place. ok is false
-// for a packet that must not be carried, or that taken has taken.
-func (b *batch) frame(off, size int, taken func([]byte) bool) (frame []byte, dst netip.Addr, ok bool) {
-	frame = b.buf[off : off+wire.HeaderLen+size]
-	payload := frame[wire.HeaderLen:]
-	if taken(payload) || wire.NormalizePacket(payload) != nil {
-		return frame, dst, false
+// each calls take with each packet that is to be carried and that taken has not
+// taken.
+func (b *batch) each(taken func([]byte) bool, take func(packet []byte, dst netip.Addr)) {
+	off := 0
+	for _, size := range b.sizes[:b.n] {
+		packet := b.buf[off : off+size]
+		off += size
+		if taken(packet) || wire.NormalizePacket(packet) != nil {
+			continue
+		}
+		if _, dst, ok := wire.Addresses(packet[wire.VnetLen:]); ok && carried(dst) {
+			take(packet, dst)
+		}
 	}
-	_, dst, ok = wire.Addresses(payload[wire.VnetLen:])
-	wire.PutHeader(frame, wire.TypePacket, size)
-	return frame, dst, ok && carried(dst)
 }
 
-// each calls push with runs of frames that follow each other, their number
-// and their bytes of IP packets, of packets that taken has not taken.
-func (b *batch) each(taken func([]byte) bool, push func(frames []byte, packets, bytes int)) {
-	off, start, packets, bytes := 0, 0, 0, 0
-	for i := range b.n {
-		size := b.sizes[i]
-		end := off + wire.HeaderLen + size
-		if _, _, ok := b.frame(off, size, taken); ok {
-			packets++
-			bytes += size - wire.VnetLen
-		} else {
-			if packets > 0 {
-				push(b.buf[start:off], packets, bytes)
-			}
-			start, packets, bytes = end, 0, 0
+// keep copies a packet, for the next flush.
+func (b *batch) keep(packet []byte) { b.parcels = append(b.parcels, newParcel(packet)) }
+
+// flush gives the kept packets to a lane, and counts them.
+func (b *batch) flush(l *packetLane, stats *counters) {
+	if len(b.parcels) == 0 {
+		return
+	}
+	for _, c := range b.parcels {
+		stats.txPackets.Add(1)
+		stats.txBytes.Add(uint64(len(c.packet) - wire.VnetLen))
+	}
+	if l != nil {
+		l.push(time.Now(), b.parcels)
+	} else {
+		for _, c := range b.parcels {
+			c.free()
 		}
-		off = end
 	}
-	if packets > 0 {
-		push(b.buf[start:off], packets, bytes)
-	}
+	clear(b.parcels)
+	b.parcels = b.parcels[:0]
 }
 
 // carried reports whether packets to dst belong in a tunnel: what is for one

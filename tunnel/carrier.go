@@ -15,20 +15,15 @@ import (
 
 // Stations of a byte on a carrier.
 //
-//	outbound: outbox (frames, copied in by the TUN's reader)
-//	  → writeLoop takes all, in pieces of writePieceBytes
+//	outbound: the packet lane's queue for this carrier (packetlane.go)
+//	  → writeLoop takes a piece when the kernel has room
 //	  → tls.Conn encrypts records of 16 KiB into the cork
-//	  → one write to the kernel's MPTCP socket
+//	  → one write to the kernel's socket
 //	inbound: kernel → tls.Conn decrypts → frameReader's buffer
-//	  → readLoop hands each packet to the session, which writes it to the TUN
+//	  → readLoop hands each packet to the lane, which writes it to the TUN
 //
 // Three goroutines serve a carrier while it runs: writeLoop, readLoop and
 // watch. Each ends the others by closing the connection.
-
-// writePieceBytes is how much is encrypted before the kernel gets it: enough
-// records to make a system call worth its price, and little enough that the
-// first byte does not wait for the last.
-const writePieceBytes = 128 << 10
 
 // errClosedByPeer ends a carrier on which the peer sent Close.
 type errClosedByPeer struct{ wire.Notice }
@@ -43,10 +38,6 @@ var errLeft = errors.New("connection closed by peer without a word")
 
 // errSilent ends a carrier whose peer does not answer.
 var errSilent = errors.New("no answer from peer")
-
-// packetHandler takes one inbound packet: virtio-net header and IP packet,
-// valid during the call. An error ends the carrier.
-type packetHandler func(payload []byte) error
 
 // hearers take what a peer says beside packets. A frame for which there is
 // none breaks the protocol.
@@ -63,14 +54,16 @@ type hearers struct {
 // carrier is one authenticated connection to the peer after Hello and
 // Welcome. run serves it once.
 type carrier struct {
-	conn  Conn
-	cork  *corkConn
-	tls   *tls.Conn
-	in    *frameReader
-	out   *outbox
-	stats *counters
-	hear  hearers
-	keep  keepalive
+	conn    Conn
+	cork    *corkConn
+	tls     *tls.Conn
+	in      *frameReader
+	packets *packetPath // set before run
+	hear    hearers
+	keep    keepalive
+
+	gather []byte // small frames that go into one record; the writer's
+	unsent int    // as the kernel was last told; likewise
 
 	received  atomic.Int64 // when a frame last came, nanoseconds since start
 	rtt       atomic.Int64 // of the last ping, nanoseconds
@@ -100,13 +93,16 @@ func (c *carrier) mptcp() bool { return c.conn.MPTCP() && c.peerMPTCP.Load() }
 // its goroutines have ended and the connection is closed. The error is never
 // nil: it is ctx's cause or what broke. Where it was not the peer that ended
 // the carrier, the peer is told why.
-func (c *carrier) run(ctx context.Context, handle packetHandler) error {
+func (c *carrier) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	if c.cork.poll(); c.cork.polls {
+		c.in.await = c.cork.await
+	}
 	c.received.Store(int64(time.Since(c.start)))
 	var writer, others sync.WaitGroup
 	reader := make(chan struct{})
 	writer.Go(func() { cancel(c.writeLoop(ctx)) })
-	others.Go(func() { defer close(reader); cancel(c.readLoop(handle)) })
+	others.Go(func() { defer close(reader); cancel(c.readLoop()) })
 	others.Go(func() { cancel(c.watch(ctx)) })
 	<-ctx.Done()
 	// A writer that is stuck on a full connection must not hold us up.
@@ -125,13 +121,10 @@ func (c *carrier) run(ctx context.Context, handle packetHandler) error {
 	return context.Cause(ctx)
 }
 
-// runPath is run for a carrier that watches one uplink: no packets travel on it,
-// and only the client asks.
+// runPath is run for a carrier of one uplink, where only the client asks.
 func (c *carrier) runPath(ctx context.Context) error {
-	c.out, c.stats, c.keep.listen = newOutbox(0), new(counters), true
-	return c.run(ctx, func([]byte) error {
-		return fmt.Errorf("%w frame order: a packet on the carrier of an uplink", wire.ErrMalformed)
-	})
+	c.keep.listen = true
+	return c.run(ctx)
 }
 
 // farewellTimeout bounds how long a goodbye may take, twice.
@@ -205,43 +198,85 @@ func (c *carrier) appendControl(b []byte) []byte {
 	return b
 }
 
+// writeLoop writes control frames when there are any, and packets when the kernel
+// has room for some: what it holds unsent nobody can overtake.
 func (c *carrier) writeLoop(ctx context.Context) error {
-	var frames, ctl []byte
+	var ctl []byte
+	var frames [][]byte
 	for {
 		select {
-		case <-c.out.ready:
+		case <-c.packets.ready:
 		case <-c.ctlReady:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		frames = c.out.take(frames)
-		for rest := frames; ; {
-			// Control goes between pieces: a ping behind a megabyte would
-			// measure the megabyte.
-			if ctl = c.appendControl(ctl[:0]); len(ctl) > 0 {
-				if err := c.write(ctl); err != nil {
-					return err
+		for {
+			var unsent int
+			frames = frames[:0]
+			if c.packets.backlog() {
+				if err := c.cork.room(); err != nil {
+					return fmt.Errorf("write to carrier: %w", err)
 				}
+				frames, unsent = c.packets.take(time.Now(), frames)
 			}
-			if len(rest) == 0 {
+			ctl = c.appendControl(ctl[:0])
+			if len(ctl) == 0 && len(frames) == 0 {
 				break
+			}
+			err := c.writeFrames(ctl, frames)
+			c.packets.wrote()
+			if err != nil {
+				return err
 			}
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			n := wholeFrames(rest, writePieceBytes)
-			if err := c.write(rest[:n]); err != nil {
-				return err
-			}
-			rest = rest[n:]
+			c.limitUnsent(unsent)
 		}
 	}
 }
 
-// write encrypts b and gives it to the kernel in one piece.
-func (c *carrier) write(b []byte) error {
+// limitUnsent tells the kernel how much to hold unsent, when that has changed
+// much.
+func (c *carrier) limitUnsent(bytes int) {
+	if bytes > 0 && (bytes >= 2*c.unsent || 2*bytes <= c.unsent) {
+		c.unsent = bytes
+		_ = c.conn.SetNotSentLowat(bytes) // it is a bound that helps, and no more
+	}
+}
+
+// A frame of up to gatherFrame bytes shares a record with others: a record's
+// header and tag are 22 bytes, and decrypting it costs as much as 500 more.
+const (
+	gatherFrame = 4 << 10
+	gatherBytes = 16 << 10
+)
+
+// writeFrames encrypts the frames and gives them to the kernel in one piece.
+func (c *carrier) writeFrames(ctl []byte, frames [][]byte) error {
 	c.cork.cork()
-	_, err := c.tls.Write(b)
+	buf := append(c.gather[:0], ctl...)
+	var err error
+	flush := func(b []byte) {
+		if err == nil && len(b) > 0 {
+			_, err = c.tls.Write(b)
+		}
+	}
+	for _, f := range frames {
+		if len(f) > gatherFrame {
+			flush(buf)
+			flush(f)
+			buf = buf[:0]
+			continue
+		}
+		if len(buf)+len(f) > gatherBytes {
+			flush(buf)
+			buf = buf[:0]
+		}
+		buf = append(buf, f...)
+	}
+	flush(buf)
+	c.gather = buf[:0]
 	if e := c.cork.uncork(); err == nil {
 		err = e
 	}
@@ -251,7 +286,10 @@ func (c *carrier) write(b []byte) error {
 	return nil
 }
 
-func (c *carrier) readLoop(handle packetHandler) error {
+// write encrypts b and gives it to the kernel in one piece.
+func (c *carrier) write(b []byte) error { return c.writeFrames(b, nil) }
+
+func (c *carrier) readLoop() error {
 	for {
 		typ, payload, err := c.in.next()
 		if err != nil {
@@ -263,7 +301,9 @@ func (c *carrier) readLoop(handle packetHandler) error {
 		c.received.Store(int64(time.Since(c.start)))
 		switch typ {
 		case wire.TypePacket:
-			err = handle(payload)
+			err = c.packets.receive(payload)
+		case wire.TypeArrived:
+			err = c.packets.arrived(payload)
 		case wire.TypePing, wire.TypePong:
 			err = c.ping(typ, payload)
 		case wire.TypeWant, wire.TypeBacklog, wire.TypeLosses, wire.TypeProbe, wire.TypeUplinks, wire.TypePath:
@@ -358,7 +398,7 @@ func (c *carrier) watch(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		now := time.Since(c.start)
-		switch k.step(now, time.Duration(c.received.Load()), c.stats.txPackets.Load()) {
+		switch k.step(now, time.Duration(c.received.Load()), c.packets.count.txPackets.Load()) {
 		case keepalivePing:
 			if err := c.control(wire.AppendPing(nil, wire.Ping{Flags: flags(c.conn), Stamp: uint64(now)})); err != nil {
 				return err

@@ -54,7 +54,7 @@ func TestFrameReader(t *testing.T) {
 	var all []byte
 	var want [][]byte
 	for i := range 200 {
-		n := wire.VnetLen + 20 + i*329
+		n := wire.PacketHeadLen + wire.VnetLen + 20 + i*329
 		f := make([]byte, wire.HeaderLen+n)
 		wire.PutHeader(f, wire.TypePacket, n)
 		f[len(f)-1] = byte(i)
@@ -90,53 +90,6 @@ func TestFrameReaderCut(t *testing.T) {
 	for n := 1; n < len(f); n++ {
 		if _, _, err := newFrameReader(bytes.NewReader(f[:n])).next(); err != io.ErrUnexpectedEOF {
 			t.Errorf("cut after %d: %v", n, err)
-		}
-	}
-}
-
-func frames(sizes ...int) []byte {
-	var b []byte
-	for i, n := range sizes {
-		f := make([]byte, wire.HeaderLen+n)
-		wire.PutHeader(f, wire.TypePacket, n)
-		f[len(f)-1] = byte(i + 1)
-		b = append(b, f...)
-	}
-	return b
-}
-
-func TestOutbox(t *testing.T) {
-	o := newOutbox(1000)
-	if !o.push(frames(396, 396)) {
-		t.Fatal("800 of 1000 bytes did not fit")
-	}
-	<-o.ready
-	if o.push(frames(96, 196, 50)) {
-		t.Fatal("200 bytes too many did fit")
-	}
-	if o.drops() != 2 {
-		t.Errorf("%d dropped, want 2", o.drops())
-	}
-	<-o.ready
-	got := o.take(nil)
-	if want := append(frames(396, 396), frames(96)...); !bytes.Equal(got, want) {
-		t.Errorf("took %d bytes, want %d", len(got), len(want))
-	}
-	if len(o.take(got)) != 0 {
-		t.Error("took twice")
-	}
-	o.push(frames(30))
-	o.clear()
-	if len(o.take(nil)) != 0 {
-		t.Error("cleared, and still there")
-	}
-}
-
-func TestWholeFrames(t *testing.T) {
-	b := frames(96, 196, 296) // 100, 200, 300 bytes
-	for limit, want := range map[int]int{1: 100, 100: 100, 299: 100, 300: 300, 599: 300, 600: 600, 9999: 600} {
-		if got := wholeFrames(b, limit); got != want {
-			t.Errorf("limit %d: %d, want %d", limit, got, want)
 		}
 	}
 }

@@ -62,7 +62,6 @@ type ClientConfig struct {
 // Client keeps a session with one server. Make one with NewClient.
 type Client struct {
 	ClientConfig
-	out     *outbox
 	stats   counters
 	changed chan struct{} // holds a token after the uplinks changed
 	moved   chan struct{} // likewise, for the links
@@ -73,11 +72,12 @@ type Client struct {
 	total   atomic.Int64   // streams
 	old     sync.WaitGroup // lanes that are being closed
 
-	mu       sync.Mutex // guards what follows
-	lane     *lane      // of session; nil: no streams yet
-	ending   bool       // no lane is made any more
-	present  []Uplink   // that the host has
-	uplinks  []Uplink   // of these, those that carriers may use
+	mu       sync.Mutex  // guards what follows
+	lane     *lane       // of session; nil: no streams yet
+	packets  *packetLane // likewise; nil before the first session
+	ending   bool        // no lane is made any more
+	present  []Uplink    // that the host has
+	uplinks  []Uplink    // of these, those that carriers may use
 	session  wire.SessionID
 	settings Settings
 	current  *carrier
@@ -93,8 +93,8 @@ type Client struct {
 // NewClient makes a client; Run starts it.
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{
-		ClientConfig: cfg, out: newOutbox(outboxLimitBytes),
-		changed: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		ClientConfig: cfg,
+		changed:      make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
 	c.keeper, c.paths = newLinkKeeper(c), newPathKeeper(c)
 	c.active = newActivity()
@@ -205,7 +205,7 @@ func (c *Client) Run(ctx context.Context) error {
 	return err
 }
 
-// readDevice moves packets from the TUN into the outbox.
+// readDevice moves packets from the TUN into their lane.
 func (c *Client) readDevice(ctx context.Context) error {
 	b := newBatch()
 	for {
@@ -215,13 +215,25 @@ func (c *Client) readDevice(ctx context.Context) error {
 			}
 			return fmt.Errorf("read tunnel device: %w", err)
 		}
-		b.each(c.capture.packet, func(frames []byte, packets, bytes int) {
-			c.stats.txPackets.Add(uint64(packets))
-			c.stats.txBytes.Add(uint64(bytes))
-			c.out.push(frames)
+		b.each(c.capture.packet, func(packet []byte, _ netip.Addr) { b.keep(packet) })
+		if len(b.parcels) > 0 {
 			c.stir()
-		})
+		}
+		b.flush(c.packetLane(), &c.stats)
 	}
+}
+
+// packetLane is that of the session, nil before the first.
+func (c *Client) packetLane() *packetLane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.packets
+}
+
+// takePacket takes what the lane delivers.
+func (c *Client) takePacket(packet []byte) {
+	c.stats.inbound(c.Device, packet)
+	c.stir()
 }
 
 // keepConnected dials, serves the carrier and dials again.
@@ -315,9 +327,10 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 			return nil, &configureError{err}
 		}
 	}
-	car.out, car.stats, car.hear.want = c.out, &c.stats, c.keeper.want
+	car.hear.want = c.keeper.want
 	car.hear.backlog, car.hear.losses = c.paths.serverBacklog, c.serverLosses
 	c.enterSession(w.Session, w.Features&wire.FeatureStreams != 0)
+	car.packets = c.enterPackets(w.Session).newPath(true, car.control)
 	c.mu.Lock()
 	c.session, c.settings, c.current, c.server, c.lastErr = w.Session, set, car, way.server, nil
 	c.mu.Unlock()
@@ -333,21 +346,15 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 
 // serve runs a carrier and keeps its subflows in step with the uplinks.
 func (c *Client) serve(ctx context.Context, car *carrier) error {
-	c.out.clear() // what waited through the outage is too old
 	ctx, cancel := context.WithCancelCause(ctx)
 	c.mu.Lock()
 	c.drop = cancel
 	c.mu.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(func() { c.supervise(ctx, car) })
-	err := car.run(ctx, func(payload []byte) error {
-		if err := wire.CheckPacket(payload); err != nil {
-			return err
-		}
-		c.stats.inbound(c.Device, payload)
-		c.stir()
-		return nil
-	})
+	car.packets.attach(time.Now(), true, false)
+	err := car.run(ctx)
+	car.packets.detach(time.Now())
 	cancel(nil)
 	wg.Wait()
 	if errors.Is(err, wire.ErrMalformed) {
@@ -376,6 +383,7 @@ type ClientStatus struct {
 	Overflow       bool
 	OverflowReason string
 	Counters       Counters
+	Packets        PacketLaneStatus
 	Streams        LaneStatus
 }
 
@@ -387,13 +395,14 @@ func (c *Client) Status() ClientStatus {
 	}
 	paths, events := c.paths.status()
 	engaged, why := c.paths.overflowing()
+	lane := c.packetLane().status()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := ClientStatus{
 		Paths: paths, Events: events, Overflow: engaged, OverflowReason: why,
 		Session: c.session, Connected: c.current != nil, Server: c.server,
 		Settings: c.settings, LastError: c.lastErr, Uplinks: slices.Clone(c.uplinks),
-		Usage: c.usage.snapshot(), Counters: c.stats.snapshot(c.out), Streams: streams,
+		Usage: c.usage.snapshot(), Counters: c.stats.snapshot(lane), Packets: lane, Streams: streams,
 	}
 	s.Counters.Malformed += streams.Malformed
 	if c.current != nil {

@@ -327,7 +327,7 @@ func (c *Client) sample(l *lane, scratch []Subflow) []Subflow {
 	c.mu.Lock()
 	scratch = append(scratch, c.packetFlows...)
 	c.mu.Unlock()
-	backlog := unsent(scratch) > backlogBytes
+	backlog := unsent(scratch)+c.packetLane().queued() > backlogBytes
 	scratch = c.paths.appendSubflows(scratch)
 	c.mu.Lock()
 	c.usage.sample(now, scratch)

@@ -34,7 +34,9 @@ type pathKeeper struct {
 	paths  []*path        // as the host prefers them, those that are gone last
 	busy   time.Time      // when there was traffic
 	due    time.Time      // when the next step is to be; zero: whenever
-	told   *carrier       // that has been told
+	said   uint32         // number of the latest word on the uplinks; grows with each change
+	told   *carrier       // the bond, which was last told
+	toldAt uint32         // which word
 	events []UplinkEvent
 
 	load     pathLoad
@@ -60,7 +62,7 @@ const (
 )
 
 func newPathKeeper(c *Client) *pathKeeper {
-	return &pathKeeper{c: c, active: newActivity()}
+	return &pathKeeper{c: c, active: newActivity(), said: 1}
 }
 
 // poke makes it look at everything now.
@@ -106,7 +108,7 @@ func (k *pathKeeper) set(list []Uplink, now time.Time) (fresh []bool) {
 			k.paths = slices.Delete(k.paths, i, i+1)
 			if p.uplink.Role != u.Role {
 				k.c.Log.Info("uplink's role changed", "uplink", u.Name, "role", u.Role, "was", p.uplink.Role)
-				k.told = nil
+				k.said++
 			}
 			if p.uplink.Index != u.Index || !slices.Equal(p.uplink.Addresses, u.Addresses) {
 				p.hangUp() // it would leave from what is not there any more
@@ -191,7 +193,7 @@ func (k *pathKeeper) note(p *path, t scheduler.Transition) {
 		k.events = slices.Delete(k.events, 0, n)
 	}
 	p.since = t.At
-	k.told = nil
+	k.said++
 	log := k.c.Log.Info
 	if t.To == scheduler.Late || t.From == scheduler.Late && t.To == scheduler.Up {
 		log = k.c.Log.Debug
@@ -201,6 +203,9 @@ func (k *pathKeeper) note(p *path, t scheduler.Transition) {
 		p.deaths++
 		p.epoch++ // what its subflows carried is sent elsewhere, and they are made anew
 		p.reached = false
+		if p.car != nil { // what it may have swallowed goes elsewhere at once
+			p.car.packets.use(t.At, false, false)
+		}
 		p.retry()
 	}
 }
@@ -241,7 +246,11 @@ func (k *pathKeeper) decide(now time.Time) {
 	for i, d := range scheduler.Plan(list, k.overflow.Engaged()) {
 		p := k.paths[i]
 		if p.use != d.Use || p.why != d.Reason {
-			p.use, p.why, k.told = d.Use, d.Reason, nil
+			p.use, p.why = d.Use, d.Reason
+			k.said++
+		}
+		if p.car != nil {
+			p.car.packets.use(now, d.Use != scheduler.None && p.present, d.Use == scheduler.Standby)
 		}
 		if d.Use == scheduler.None || !p.present {
 			continue
@@ -257,18 +266,35 @@ func (k *pathKeeper) decide(now time.Time) {
 	k.tell(now)
 }
 
-// tell sends the server what it has not been told yet.
+// tell sends the server what it has not been told yet: on all carriers, since
+// which of them still work is what it is about.
 func (k *pathKeeper) tell(now time.Time) {
-	car := k.c.packetCarrier()
-	if car == nil || car == k.told {
-		return
+	var frame []byte
+	say := func(car *carrier) {
+		if frame == nil {
+			frame = k.uplinks(now)
+		}
+		_ = car.control(frame) // a carrier that takes nothing ends by itself
 	}
-	k.told = car
-	var u wire.Uplinks
+	if car := k.c.packetCarrier(); car != nil && (car != k.told || k.toldAt != k.said) {
+		k.told, k.toldAt = car, k.said
+		say(car)
+	}
+	for _, p := range k.paths {
+		if p.car != nil && p.told != k.said && p.health.State() != scheduler.Dead {
+			p.told = k.said
+			say(p.car)
+		}
+	}
+}
+
+// uplinks is the client's word on all of its uplinks.
+func (k *pathKeeper) uplinks(now time.Time) []byte {
+	u := wire.Uplinks{Number: k.said}
 	for _, p := range k.paths {
 		u.List = append(u.List, wire.UplinkState{
 			Name: p.uplink.Name, State: uint8(p.shown()), Role: uint8(p.role(now)), Use: uint8(p.use), Reason: p.reason(now),
 		})
 	}
-	_ = car.control(u.Append(nil)) // a carrier that takes nothing ends by itself
+	return u.Append(nil)
 }

@@ -48,6 +48,30 @@ func (c *Client) enterSession(id wire.SessionID, streams bool) {
 	c.keeper.retry()
 }
 
+// enterPackets returns the session's packet lane.
+func (c *Client) enterPackets(id wire.SessionID) *packetLane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.packets != nil {
+		if c.packets.session == id {
+			return c.packets
+		}
+		c.packets.close()
+	}
+	c.packets = newPacketLane(id, c.takePacket)
+	return c.packets
+}
+
+// packetsOf is the packet lane of a session, nil when that is over.
+func (c *Client) packetsOf(id wire.SessionID) *packetLane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.packets == nil || c.packets.session != id {
+		return nil
+	}
+	return c.packets
+}
+
 // sessionLost ends the carrier of packets, if the lane is still that of the
 // session: the server has forgotten it, and says so to carriers of streams.
 // The next Hello begins another.

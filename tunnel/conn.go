@@ -6,9 +6,9 @@
 // a test.
 //
 // The two roles are Client and Server; each has a blocking Run. What they
-// share is, for packets, the carrier (carrier.go) and the outbox in front of it
-// (outbox.go), for streams the lane (lane.go), its links (link.go) and the pool
-// of them (pool.go).
+// share is, for packets, their lane (packetlane.go) and the carriers that bring
+// them (carrier.go), for streams the lane (lane.go), its links (link.go) and the
+// pool of them (pool.go).
 package tunnel
 
 import (
@@ -85,6 +85,9 @@ type Conn interface {
 	// SetSendRoom bounds what the kernel holds of the connection and has not
 	// had acknowledged, bytes as it counts, with its own overhead.
 	SetSendRoom(bytes uint64) error
+	// SetNotSentLowat bounds what the kernel holds unsent before it says that it
+	// has room, bytes.
+	SetNotSentLowat(bytes int) error
 	// RaiseReceiveBuffer gives the kernel more room for what is out of order.
 	RaiseReceiveBuffer()
 }
@@ -95,9 +98,9 @@ type Purpose int
 
 // The purposes.
 const (
-	ForPackets Purpose = iota // of many connections that probe for bandwidth themselves
+	ForPackets Purpose = iota // the session's control, and packets while there is no path
 	ForStreams                // one at a time, whose own ends are elsewhere
-	ForPath                   // beats over one uplink; plain TCP, bound to it
+	ForPath                   // beats and packets over one uplink; plain TCP, bound to it
 )
 
 // Subflow is one TCP subflow as the kernel sees it now.
@@ -114,7 +117,7 @@ type Subflow struct {
 	WireBytes                  uint64 // both ways, with headers and repetitions, about
 	// NotSent is what the subflow was given and has not sent, bytes.
 	NotSent uint64
-	// Path: it is a path carrier's. Those are counted, and no more.
+	// Path: it is a path carrier's, no subflow of a bond.
 	Path bool
 }
 

@@ -37,7 +37,7 @@ type corkConn struct {
 
 	mu     sync.Mutex // guards what follows
 	corked bool
-	buf    *[]byte // borrowed from corkBuffers; given back, if it polls, when empty
+	buf    *[]byte // borrowed from corkBuffers; given back when empty
 }
 
 // corkBytes is room for what is written at once, a relay's batch, in records.
@@ -127,6 +127,22 @@ func readable(fd uintptr) bool {
 	return err == nil && n > 0
 }
 
+// room waits until the kernel takes more: until little of what it has is unsent,
+// where TCP_NOTSENT_LOWAT says so. A write deadline ends the wait.
+func (c *corkConn) room() error {
+	if c.raw == nil {
+		return nil
+	}
+	return c.raw.Write(writable)
+}
+
+// writable asks the kernel, as readable does.
+func writable(fd uintptr) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(fds[:], 0)
+	return err == nil && n > 0
+}
+
 // Write passes b on, or keeps it when corked.
 func (c *corkConn) Write(b []byte) (int, error) {
 	c.mu.Lock()
@@ -160,9 +176,7 @@ func (c *corkConn) uncork() error {
 	}
 	_, err := c.Conn.Write(*c.buf)
 	*c.buf = (*c.buf)[:0]
-	if c.polls {
-		corkBuffers.Put(c.buf)
-		c.buf = nil
-	}
+	corkBuffers.Put(c.buf)
+	c.buf = nil
 	return err
 }

@@ -9,7 +9,7 @@ import (
 // counters count what a session did; they only grow. Bytes are of IP packets.
 type counters struct {
 	rxPackets, rxBytes atomic.Uint64 // inbound, given to the TUN
-	txPackets, txBytes atomic.Uint64 // outbound, put into the outbox
+	txPackets, txBytes atomic.Uint64 // outbound, given to the lane
 	malformed          atomic.Uint64 // carriers ended for what the peer sent
 	spoofed            atomic.Uint64 // inbound packets from a foreign source
 	isolated           atomic.Uint64 // inbound packets toward another client
@@ -20,19 +20,19 @@ type counters struct {
 // the inner IP packets; a super-packet counts as one.
 type Counters struct {
 	RxPackets, RxBytes uint64 // inbound, given to the host
-	TxPackets, TxBytes uint64 // outbound, given to a carrier's queue
-	Dropped            uint64 // outbound packets that found the queue full
+	TxPackets, TxBytes uint64 // outbound, taken from the host
+	Dropped            uint64 // outbound packets that were dropped on their way, segments of super-packets
 	Malformed          uint64 // carriers ended because of what the peer sent
 	Spoofed            uint64 // inbound packets whose source is not the client's
 	Isolated           uint64 // inbound packets toward another client
 	Refused            uint64 // inbound packets that the host's kernel refused
 }
 
-func (c *counters) snapshot(o *outbox) Counters {
+func (c *counters) snapshot(l PacketLaneStatus) Counters {
 	return Counters{
 		RxPackets: c.rxPackets.Load(), RxBytes: c.rxBytes.Load(),
 		TxPackets: c.txPackets.Load(), TxBytes: c.txBytes.Load(),
-		Dropped: o.drops(), Malformed: c.malformed.Load(), Spoofed: c.spoofed.Load(),
+		Dropped: l.Sparse.lost() + l.Bulk.lost(), Malformed: c.malformed.Load(), Spoofed: c.spoofed.Load(),
 		Isolated: c.isolated.Load(), Refused: c.refused.Load(),
 	}
 }

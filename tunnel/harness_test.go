@@ -122,6 +122,8 @@ func (c *fakeConn) Abort() error        { return c.Close() }
 
 func (c *fakeConn) SetSendRoom(uint64) error { return nil }
 
+func (c *fakeConn) SetNotSentLowat(int) error { return nil }
+
 func (c *fakeConn) AppendSubflows(dst []Subflow) ([]Subflow, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

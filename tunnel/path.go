@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +35,10 @@ type path struct {
 	// uplink works that is enough to use it.
 	reached bool
 
-	car    *carrier // nil: none
-	had    bool     // it had one before
+	car    *carrier    // nil: none
+	had    bool        // it had one before
+	told   uint32      // which word on the uplinks was sent on car
+	moved  PathPackets // by carriers before car
 	beaten time.Time
 	sent   int // beats on car that have no answer yet
 
@@ -64,6 +67,11 @@ func (p *path) hangUp() {
 // letGo forgets the carrier.
 func (p *path) letGo() {
 	p.lost += uint64(p.sent)
+	if p.car != nil {
+		p.car.packets.detach(time.Now())
+		p.moved = p.car.packets.status(p.moved)
+		p.moved.Queued = 0
+	}
 	p.car, p.sent = nil, 0
 }
 
@@ -92,7 +100,7 @@ func (k *pathKeeper) keep(ctx context.Context, p *path, u Uplink, session wire.S
 		car, err := k.dial(ctx, p, u, session, down)
 		lived := false
 		if err == nil {
-			err = k.serve(ctx, p, u, car, again)
+			err = k.serve(ctx, p, u, car, session, again)
 			down = time.Now()
 			lived = time.Since(car.start) > uselessBefore
 		}
@@ -205,25 +213,28 @@ func (k *pathKeeper) reach(ctx context.Context, p *path) {
 
 // serve runs a carrier until it breaks or the uplink is dead and another is to
 // be found.
-func (k *pathKeeper) serve(ctx context.Context, p *path, u Uplink, car *carrier, again chan struct{}) error {
+func (k *pathKeeper) serve(ctx context.Context, p *path, u Uplink, car *carrier, session wire.SessionID, again chan struct{}) error {
 	ctx, end := context.WithCancelCause(ctx)
+	packets := k.c.packetsOf(session)
 	k.mu.Lock()
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || packets == nil {
 		k.mu.Unlock()
 		end(nil)
 		car.conn.Close()
-		return ctx.Err()
+		return cmp.Or(ctx.Err(), errReplaced)
 	}
 	select {
 	case <-again: // that was for the one before
 	default:
 	}
 	p.letGo()
-	p.car, p.beaten = car, time.Time{}
+	p.car, p.beaten, p.told = car, time.Time{}, 0
 	if p.had {
 		k.returns.Add(1)
 	}
 	p.had = true
+	car.packets = packets.newPath(false, car.control)
+	car.packets.attach(time.Now(), p.use != scheduler.None, p.use == scheduler.Standby)
 	p.health.Connected(time.Now())
 	k.mu.Unlock()
 	k.poke()
@@ -232,7 +243,11 @@ func (k *pathKeeper) serve(ctx context.Context, p *path, u Uplink, car *carrier,
 	k.c.askTrain(u.Name, car)
 	ended := make(chan error, 1)
 	k.dials.Go(func() {
-		ended <- car.runPath(ctx)
+		err := car.runPath(ctx)
+		if errors.Is(err, wire.ErrMalformed) {
+			k.c.stats.malformed.Add(1)
+		}
+		ended <- err
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if p.car == car {
@@ -265,6 +280,9 @@ func (k *pathKeeper) answered(p *path, car *carrier, sent time.Duration) {
 		p.sent = max(p.sent-1, 0)
 	}
 	p.health.Answered(now, now.Sub(car.start.Add(sent)))
+	if p.car == car {
+		car.packets.tellRTT(p.health.RTT().Smoothed)
+	}
 	settles := p.health.State() != scheduler.Up
 	k.mu.Unlock()
 	if settles {

@@ -76,8 +76,8 @@ func TestPathsAreWatched(t *testing.T) {
 		defer w.stop()
 		c := w.bothUp()
 		peer := w.server.Status().Peers[0]
-		if peer.Paths != 2 {
-			t.Errorf("the server has %d path carriers", peer.Paths)
+		if len(peer.Paths) != 2 {
+			t.Errorf("the server has %d path carriers", len(peer.Paths))
 		}
 		w.await("the server has been told", func() bool {
 			said := w.server.Status().Peers[0].Uplinks
@@ -264,7 +264,7 @@ func TestServerThatHangsUp(t *testing.T) {
 		c := w.bothUp()
 		time.Sleep(10 * time.Second)
 		w.net.cut()
-		w.await("connected again", func() bool { return c.Status().Connected && w.server.Status().Peers[0].Paths == 2 })
+		w.await("connected again", func() bool { return c.Status().Connected && len(w.server.Status().Peers[0].Paths) == 2 })
 		time.Sleep(10 * time.Second)
 		for _, p := range c.Status().Paths {
 			if p.Deaths != 0 || p.State != scheduler.Up {

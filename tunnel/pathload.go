@@ -103,6 +103,9 @@ func (k *pathKeeper) carried(now time.Time, list []UplinkUsage, backlog bool) {
 	var names []string
 	for _, p := range k.paths {
 		name := p.uplink.Name
+		if p.car != nil {
+			p.car.packets.tellRate(l.carried[name].DeliverTx)
+		}
 		before, after := was.carried[name], l.carried[name]
 		if p.cap != nil {
 			p.cap.Add(now, grown(before.WireBytes, after.WireBytes))

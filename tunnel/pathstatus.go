@@ -23,6 +23,7 @@ type PathStatus struct {
 	Deaths    int    // since the client started
 	BeatsSent uint64 // likewise
 	BeatsLost uint64 // of these, without an answer
+	Packets   PathPackets
 }
 
 // status returns the uplinks in the order of the host's preference, and the
@@ -41,7 +42,16 @@ func (k *pathKeeper) status() (list []PathStatus, events []UplinkEvent) {
 			Uplink: p.uplink.Name, Present: p.present, Role: p.role(now), Cap: spent,
 			State: p.shown(), Reason: p.reason(now), Use: p.use, UseReason: p.why, Since: p.since,
 			RTT: p.health.RTT(), Connected: p.car != nil, Deaths: p.deaths, BeatsSent: p.beats, BeatsLost: p.lost,
+			Packets: p.packets(),
 		})
 	}
 	return list, slices.Clone(k.events)
+}
+
+// packets is what all of the path's carriers brought.
+func (p *path) packets() PathPackets {
+	if p.car == nil {
+		return p.moved
+	}
+	return p.car.packets.status(p.moved)
 }

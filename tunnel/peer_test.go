@@ -57,6 +57,7 @@ func pings(n int) (b []byte) {
 type tcpConn struct{ *net.TCPConn }
 
 func (tcpConn) SetSendRoom(uint64) error                        { return nil }
+func (tcpConn) SetNotSentLowat(int) error                       { return nil }
 func (tcpConn) Heard() (time.Duration, error)                   { return time.Hour, nil }
 func (tcpConn) MPTCP() bool                                     { return true }
 func (tcpConn) SetUplinks([]Uplink) error                       { return nil }

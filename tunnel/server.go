@@ -92,6 +92,7 @@ func NewServer(cfg ServerConfig) *Server {
 	}
 	for _, p := range cfg.Peers {
 		ses := newSession(p)
+		ses.deliver = func(packet []byte) { s.inbound(ses, packet); ses.active.note() }
 		ses.newLane = func(id wire.SessionID) *lane {
 			return newLane(laneConfig{
 				log: cfg.Log.With("client", p.Name), session: id, reverse: true, demand: ses.demand, moved: ses.active.note,
@@ -234,7 +235,7 @@ func (s *Server) serve(ctx context.Context, conn Conn, p *passage) {
 	log.Info("client connected", "remote", conn.RemoteAddr(), "resumed", a.resumed,
 		"mptcp", car.mptcp(), "software", a.hello.Software)
 	ses.demand()
-	err = car.run(runCtx, func(payload []byte) error { return s.inbound(ses, payload) })
+	err = car.run(runCtx)
 	ses.detach()
 	if errors.Is(err, wire.ErrMalformed) {
 		ses.stats.malformed.Add(1)
@@ -331,29 +332,25 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	return err
 }
 
-// inbound checks a client's packet and gives it to the host.
-func (s *Server) inbound(ses *session, payload []byte) error {
-	if err := wire.CheckPacket(payload); err != nil {
-		return err
-	}
-	src, dst, _ := wire.Addresses(payload[wire.VnetLen:])
+// inbound gives a client's packet, which is well formed, to the host.
+func (s *Server) inbound(ses *session, packet []byte) {
+	src, dst, _ := wire.Addresses(packet[wire.VnetLen:])
 	if !ses.owns(src) {
 		ses.stats.spoofed.Add(1)
 		if ses.complain.Allow() {
 			s.Log.Warn("packet from a foreign source dropped", "client", ses.peer.Name, "source", src,
 				"hint", "add the network to the client's routes, or masquerade it on the client")
 		}
-		return nil
+		return
 	}
 	if _, toClient := s.byIP.Lookup(dst); toClient {
 		ses.stats.isolated.Add(1)
-		return nil
+		return
 	}
-	ses.stats.inbound(s.Device, payload)
-	return nil
+	ses.stats.inbound(s.Device, packet)
 }
 
-// readDevice moves packets from the TUN into the outboxes.
+// readDevice moves packets from the TUN into the clients' lanes.
 func (s *Server) readDevice(ctx context.Context) error {
 	b := newBatch()
 	for {
@@ -367,38 +364,27 @@ func (s *Server) readDevice(ctx context.Context) error {
 	}
 }
 
-// dispatch gives runs of frames for one client to its outbox at once.
+// dispatch gives runs of packets for one client to its lane at once.
 func (s *Server) dispatch(b *batch) {
 	var to *session
-	var start, off, packets int
-	flush := func(end int) {
-		if to != nil && packets > 0 {
-			to.stats.txPackets.Add(uint64(packets))
-			to.stats.txBytes.Add(uint64(end - start - packets*(wire.HeaderLen+wire.VnetLen)))
-			to.out.push(b.buf[start:end])
-		}
-		packets = 0
-	}
-	for i := range b.n {
-		_, dst, ok := b.frame(off, b.sizes[i], s.capture.packet)
-		var ses *session
-		if ok {
-			if ses, ok = s.byIP.Lookup(dst); !ok {
-				s.unroutable.Add(1)
-			}
-		}
-		if ses != to || !ok {
-			flush(off)
-			to, start = ses, off
-		}
-		off += wire.HeaderLen + b.sizes[i]
-		if ok {
-			packets++
-		} else {
-			start = off
+	flush := func() {
+		if to != nil {
+			b.flush(to.packetLane(), &to.stats)
 		}
 	}
-	flush(off)
+	b.each(s.capture.packet, func(packet []byte, dst netip.Addr) {
+		ses, ok := s.byIP.Lookup(dst)
+		if !ok {
+			s.unroutable.Add(1)
+			return
+		}
+		if ses != to {
+			flush()
+			to = ses
+		}
+		b.keep(packet)
+	})
+	flush()
 }
 
 // offer takes a connection toward a client that the terminator holds.

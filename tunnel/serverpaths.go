@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -32,7 +33,9 @@ func (s *Server) servePath(ctx context.Context, a *arrival) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	p := &sessionPath{car: a.car, end: end, probes: rate.NewLimiter(rate.Every(probeEvery), probeBurst)}
+	a.car.packets = a.ses.packetLane().newPath(false, a.car.control)
 	a.car.hear.path = func(name string) error { return a.ses.enterPath(p, name, a.session) }
+	a.car.hear.uplinks = a.ses.tell
 	a.car.hear.probe = func(int) error { p.answerProbe(); return nil }
 	err := a.car.runPath(ctx)
 	a.ses.leavePath(p)
@@ -76,6 +79,7 @@ func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) erro
 		return errReplaced // the session is another one now
 	case old != nil:
 		old.end(errReplaced)
+		old.car.packets.detach(time.Now()) // it may hang, and the new one waits for nothing
 	case len(s.paths) >= wire.MaxUplinks:
 		return errors.New("more uplinks than one client may have")
 	}
@@ -87,6 +91,8 @@ func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) erro
 	} else {
 		s.returns.Add(1)
 	}
+	usable, standby := s.usesLocked(name)
+	p.car.packets.attach(time.Now(), usable, standby)
 	return nil
 }
 
@@ -94,6 +100,12 @@ func (s *session) leavePath(p *sessionPath) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pathCarriers--
+	if p.car != nil {
+		p.car.packets.detach(time.Now())
+		if p.name != "" {
+			s.moved[p.name] = p.car.packets.status(s.moved[p.name])
+		}
+	}
 	if s.paths[p.name] == p {
 		delete(s.paths, p.name)
 	}
@@ -121,7 +133,8 @@ func (s *session) endPathsLocked() {
 		p.end(errReplaced)
 	}
 	clear(s.paths)
-	s.said = nil
+	clear(s.moved)
+	s.said, s.saidNumber = nil, 0
 }
 
 // nameSubflows says which uplink each subflow comes by, where the client's path
@@ -149,4 +162,35 @@ func (s *session) nameSubflows(list []Subflow) {
 			list[i].Uplink = name
 		}
 	}
+}
+
+// samplePaths appends the flows of the session's path carriers.
+func (s *session) samplePaths(dst []Subflow) []Subflow {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, p := range s.paths {
+		n := len(dst)
+		if list, err := p.car.conn.AppendSubflows(dst); err == nil {
+			dst = list
+		}
+		for i := n; i < len(dst); i++ {
+			dst[i].Path, dst[i].Uplink = true, name
+			p.car.packets.tellRTT(dst[i].RTT)
+		}
+	}
+	return dst
+}
+
+// PeerPath is what a client's path carriers brought.
+type PeerPath struct {
+	Uplink string
+	PathPackets
+}
+
+func (s *session) peerPathsLocked() (list []PeerPath) {
+	for name, p := range s.paths {
+		list = append(list, PeerPath{name, p.car.packets.status(s.moved[name])})
+	}
+	slices.SortFunc(list, func(a, b PeerPath) int { return strings.Compare(a.Uplink, b.Uplink) })
+	return list
 }

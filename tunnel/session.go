@@ -26,7 +26,7 @@ type Peer struct {
 
 // session is the server's side of one client: it outlives the client's
 // carriers, and while there is none, packets toward the client wait in its
-// outbox or are dropped.
+// lane until they are too old.
 //
 //	      hello, new id               carrier broke
 //	(none) ───────────▶ up ◀──────────────────────▶ down
@@ -34,20 +34,21 @@ type Peer struct {
 //	                    └──┴──────────────────────────┘
 type session struct {
 	peer  Peer
-	out   *outbox
 	stats counters
 	// complain paces warnings about foreign sources.
 	complain *rate.Limiter
 	newLane  func(wire.SessionID) *lane
-	old      sync.WaitGroup // lanes that are being closed
+	deliver  func(packet []byte) // of the client
+	old      sync.WaitGroup      // lanes that are being closed
 	active   *activity
 
-	mu      sync.Mutex // guards what follows
-	lane    *lane      // of session id; nil before the first
-	takes   bool       // the client takes streams
-	arrived uint64     // carriers that attach was called for
-	wanted  int        // reverse links, as the client was last told
-	ending  bool       // no lane is made any more
+	mu      sync.Mutex  // guards what follows
+	lane    *lane       // of session id; nil before the first
+	packets *packetLane // likewise
+	takes   bool        // the client takes streams
+	arrived uint64      // carriers that attach was called for
+	wanted  int         // reverse links, as the client was last told
+	ending  bool        // no lane is made any more
 	id      wire.SessionID
 	current *carrier
 	end     context.CancelCauseFunc // of current
@@ -56,7 +57,9 @@ type session struct {
 	paths   map[string]*sessionPath // by the uplink's name
 	// pathCarriers counts all, those without a name, too.
 	pathCarriers int
-	said         []wire.UplinkState // the client's last word on its uplinks
+	said         []wire.UplinkState     // the client's last word on its uplinks
+	saidNumber   uint32                 // of that word; 0: there is none
+	moved        map[string]PathPackets // by the uplink's name, on carriers that are gone
 	usage        usage
 	losses       []wire.UplinkLoss // as told
 	lossesTold   *carrier          // to whom
@@ -67,8 +70,8 @@ type session struct {
 
 func newSession(p Peer) *session {
 	return &session{
-		peer: p, out: newOutbox(outboxLimitBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
-		paths: map[string]*sessionPath{}, active: newActivity(),
+		peer: p, complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
+		paths: map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(),
 	}
 }
 
@@ -107,8 +110,9 @@ func (s *session) attach(ctx context.Context, car *carrier, id wire.SessionID) (
 		return nil, errReplaced
 	}
 	s.current, s.end, s.ended = car, end, make(chan struct{})
-	s.out.clear() // what waited through the outage is too old
-	car.out, car.stats, car.hear.uplinks = s.out, &s.stats, s.tell
+	car.hear.uplinks = s.tell
+	car.packets = s.packets.newPath(true, car.control)
+	car.packets.attach(time.Now(), true, false)
 	return ctx, nil
 }
 
@@ -116,6 +120,7 @@ func (s *session) detach() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.end(nil)
+	s.current.packets.detach(time.Now())
 	s.current, s.wanted = nil, 0
 	close(s.ended)
 }
@@ -141,6 +146,10 @@ func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 		s.old.Go(s.lane.close)
 		s.lane = nil
 	}
+	if s.packets != nil {
+		s.packets.close()
+	}
+	s.packets = newPacketLane(s.id, s.deliver)
 	if !s.ending {
 		s.lane = s.newLane(s.id)
 	}
@@ -170,6 +179,13 @@ func (s *session) laneFor(h wire.Hello, most int) (l *lane, code wire.RefuseCode
 		return nil, wire.RefuseBusy, "too many carriers for its streams"
 	}
 	return l, 0, ""
+}
+
+// packetLane is that of the session, nil before the first.
+func (s *session) packetLane() *packetLane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.packets
 }
 
 func (s *session) streams() *lane {
@@ -202,11 +218,31 @@ func (s *session) demand() {
 	}
 }
 
-// tell takes the client's word on its uplinks.
+// tell takes the client's word on its uplinks, which may come late on one
+// carrier, and does what it means for packets.
 func (s *session) tell(u wire.Uplinks) {
 	s.mu.Lock()
-	s.said = u.List
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if u.Number <= s.saidNumber {
+		return
+	}
+	s.said, s.saidNumber = u.List, u.Number
+	now := time.Now()
+	for name, p := range s.paths {
+		usable, standby := s.usesLocked(name)
+		p.car.packets.use(now, usable, standby)
+	}
+}
+
+// usesLocked tells what the client says that an uplink is for. One of which it
+// has said nothing yet has just been connected, and so it works.
+func (s *session) usesLocked(name string) (usable, standby bool) {
+	for _, u := range s.said {
+		if u.Name == name {
+			return u.Use != uint8(scheduler.None), u.Use == uint8(scheduler.Standby)
+		}
+	}
+	return true, false
 }
 
 // endStreams ends the lane for good.
@@ -279,9 +315,15 @@ func (s *session) sample(scratch []Subflow) []Subflow {
 	if l != nil {
 		scratch = l.sampleLinks(scratch, 0, nil)
 	}
+	scratch = s.samplePaths(scratch)
 	s.nameSubflows(scratch)
 	s.mu.Lock()
 	s.usage.sample(time.Now(), scratch)
+	for name, p := range s.paths {
+		if up := s.usage.uplinks[name]; up != nil {
+			p.car.packets.tellRate(up.DeliverTx)
+		}
+	}
 	s.mu.Unlock()
 	return scratch
 }
@@ -296,8 +338,9 @@ type PeerStatus struct {
 	Since     time.Time
 	Usage     []UplinkUsage
 	Uplinks   []wire.UplinkState // as the client tells
-	Paths     int                // path carriers
+	Paths     []PeerPath         // path carriers, by name
 	Counters  Counters
+	Packets   PacketLaneStatus
 	Streams   LaneStatus
 }
 
@@ -306,12 +349,13 @@ func (s *session) status() PeerStatus {
 	if l := s.streams(); l != nil {
 		streams = l.status(time.Now())
 	}
+	packets := s.packetLane().status()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := PeerStatus{
 		Peer: s.peer, Session: s.id, Connected: s.current != nil, Since: s.since,
-		Usage: s.usage.snapshot(), Uplinks: slices.Clone(s.said), Paths: len(s.paths),
-		Counters: s.stats.snapshot(s.out), Streams: streams,
+		Usage: s.usage.snapshot(), Uplinks: slices.Clone(s.said), Paths: s.peerPathsLocked(),
+		Counters: s.stats.snapshot(packets), Packets: packets, Streams: streams,
 	}
 	st.Counters.Malformed += streams.Malformed
 	if s.current != nil {
@@ -346,7 +390,7 @@ func (s *session) tend(ctx context.Context) {
 			scratch = s.sample(scratch[:0])
 		}
 		if overflow {
-			s.tellBacklog(unsent(scratch))
+			s.tellBacklog(unsent(scratch) + s.packetLane().queued())
 		}
 		if tick%tellLossesEvery == 0 {
 			s.tellLosses()

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"braid/crypto"
-	"braid/tunnel/wire"
 )
 
 func TestPacketsBothWays(t *testing.T) {
@@ -74,8 +73,8 @@ func TestDispatch(t *testing.T) {
 		var off int
 		for i, dst := range []string{"10.77.0.2", "10.77.0.2", "10.77.0.3", "10.9.9.9", "10.77.0.3", "224.0.0.1", "10.77.0.2", "192.168.10.1"} {
 			p := packet("198.51.100.7", dst, byte(i))
-			b.sizes[i] = copy(b.buf[off+wire.HeaderLen:], p)
-			off += wire.HeaderLen + len(p)
+			b.sizes[i] = copy(b.buf[off:], p)
+			off += len(p)
 			b.n++
 		}
 		w.server.dispatch(b)

@@ -445,7 +445,7 @@ func TestVanishedClientIsForgotten(t *testing.T) {
 		exchange(w, f.open(w), 1000, nil)
 		w.await("all kinds of carriers", func() bool {
 			p := w.server.Status().Peers[0]
-			return p.Connected && p.Paths == 2 && p.Streams.Carriers > 0 && p.Streams.Reverse > 0
+			return p.Connected && len(p.Paths) == 2 && p.Streams.Carriers > 0 && p.Streams.Reverse > 0
 		})
 		w.net.setDown(true)
 		for _, u := range []string{"dsl", "lte"} {
@@ -456,7 +456,7 @@ func TestVanishedClientIsForgotten(t *testing.T) {
 		// Of the links on which the server opens, see TestForgottenLink.
 		w.within(11*time.Minute, "nothing is left of it", func() bool {
 			p := w.server.Status().Peers[0]
-			return !p.Connected && p.Paths == 0 && p.Streams.Carriers == 0
+			return !p.Connected && len(p.Paths) == 0 && p.Streams.Carriers == 0
 		})
 	})
 }

@@ -17,10 +17,10 @@ const usageWindow = time.Second
 // UplinkUsage is what one uplink carried since the session began.
 type UplinkUsage struct {
 	Uplink           string // name, or the peer's address where no name is known
-	Subflows         int    // alive now
+	Subflows         int    // alive now, without the path carrier
 	RTT              time.Duration
 	LossPct          float64 // of segments sent, smoothed
-	RxBytes, TxBytes uint64  // TCP payload of all subflows so far
+	RxBytes, TxBytes uint64  // TCP payload of all subflows and path carriers so far
 	RxBps, TxBps     float64 // bits per second, smoothed
 	// DeliverRx and DeliverTx are the most that it delivered in the last ten
 	// minutes (scheduler.Delivery); 0: not known.
@@ -106,10 +106,6 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		}
 		d := deltas[name]
 		d.wire += s.WireBytes - min(was.WireBytes, s.WireBytes)
-		if s.Path {
-			deltas[name] = d
-			continue
-		}
 		d.rx += s.RxBytes - was.RxBytes
 		d.tx += s.TxBytes - was.TxBytes
 		d.acked += s.AckedBytes - min(was.AckedBytes, s.AckedBytes)

@@ -132,22 +132,25 @@ func TestUsageOfDelivery(t *testing.T) {
 	var u usage
 	now := time.Unix(1000, 0)
 	flows := []Subflow{{Uplink: "dsl", Local: at(1)}, {Uplink: "dsl", Local: at(2)}, {Uplink: "dsl", Local: at(3), Path: true}}
-	for range 9 { // four seconds of 8 and 16 Mb/s down, of 1.6 Mb/s up
+	for range 9 { // four seconds of 8, 16 and 8 Mb/s down, of 1.6 Mb/s up
 		u.sample(now, flows)
 		now = now.Add(500 * time.Millisecond)
 		flows[0].RxBytes += 500_000
 		flows[1].RxBytes += 1_000_000
 		flows[1].TxBytes += 900_000
 		flows[1].AckedBytes += 100_000
-		flows[2].RxBytes += 5_000_000
+		flows[2].RxBytes += 500_000
 	}
 	check := func(when string) {
 		t.Helper()
-		if d := u.snapshot()[0]; math.Round(float64(d.DeliverRx)) != 24e6 || math.Round(float64(d.DeliverTx)) != 1.6e6 {
+		if d := u.snapshot()[0]; math.Round(float64(d.DeliverRx)) != 32e6 || math.Round(float64(d.DeliverTx)) != 1.6e6 {
 			t.Errorf("%s: %+v", when, d)
 		}
 	}
 	check("while it moves")
+	if n := u.snapshot()[0].Subflows; n != 2 {
+		t.Errorf("%d subflows", n)
+	}
 	for range 10 {
 		u.sample(now, nil)
 		now = now.Add(time.Second)

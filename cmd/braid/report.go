@@ -23,7 +23,7 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 			State: control.SessionDown, Addresses: s.Settings.Addresses, Routes: s.Settings.Routes,
 			MTU: s.Settings.MTU, Device: cfg.Tunnel.Name,
 		},
-		Packets: packets(s.Counters), Streams: streams(s.Streams), Carriers: carriers(s.Streams, s.Connected, connectedPaths(s.Paths)),
+		Packets: packets(s.Counters), PacketLane: packetLane(s.Packets), Streams: streams(s.Streams), Carriers: carriers(s.Streams, s.Connected, connectedPaths(s.Paths)),
 		Uplinks: []control.Uplink{}, Events: []control.Event{},
 		OverflowEngaged: s.Overflow, OverflowReason: s.OverflowReason,
 	}
@@ -115,6 +115,7 @@ func addPath(u *control.Uplink, p tunnel.PathStatus) {
 		u.Role = p.Role.String()
 		u.CapBytes, u.CapUsedBytes, u.CapResets = p.Cap.LimitBytes, p.Cap.UsedBytes, p.Cap.Resets.UTC().Format(time.RFC3339)
 	}
+	u.Packets = pathPackets(p.Packets)
 	u.BeatsSent, u.BeatsLost, u.Deaths = p.BeatsSent, p.BeatsLost, uint64(p.Deaths)
 }
 
@@ -131,8 +132,8 @@ func serverStatus(cfg *config.Server, listen []string, s tunnel.ServerStatus, eg
 	for _, p := range s.Peers {
 		peer := control.Peer{
 			Name: p.Name, PublicKey: p.Key.String(), State: control.SessionDown, Remote: p.Remote, MPTCP: p.MPTCP,
-			Addresses: p.Addresses, Routes: p.Routes, Packets: packets(p.Counters), Uplinks: []control.Uplink{},
-			Streams: streams(p.Streams), Carriers: carriers(p.Streams, p.Connected, p.Paths),
+			Addresses: p.Addresses, Routes: p.Routes, Packets: packets(p.Counters), PacketLane: packetLane(p.Packets), Uplinks: []control.Uplink{},
+			Streams: streams(p.Streams), Carriers: carriers(p.Streams, p.Connected, len(p.Paths)),
 		}
 		if p.Connected {
 			peer.State = control.SessionUp
@@ -150,6 +151,11 @@ func serverStatus(cfg *config.Server, listen []string, s tunnel.ServerStatus, eg
 				if said.Name == g.Uplink {
 					u.State, u.Reason = scheduler.State(said.State).String(), said.Reason
 					u.Role, u.Use = scheduler.Role(said.Role).String(), scheduler.Use(said.Use).String()
+				}
+			}
+			for _, path := range p.Paths {
+				if path.Uplink == g.Uplink {
+					u.Packets = pathPackets(path.PathPackets)
 				}
 			}
 			peer.Uplinks = append(peer.Uplinks, u)
@@ -219,6 +225,23 @@ func packets(n tunnel.Counters) control.Packets {
 		RxPackets: n.RxPackets, RxBytes: n.RxBytes, TxPackets: n.TxPackets, TxBytes: n.TxBytes, Dropped: n.Dropped,
 		Spoofed: n.Spoofed, Isolated: n.Isolated, Refused: n.Refused, Malformed: n.Malformed,
 	}
+}
+
+func packetLane(l tunnel.PacketLaneStatus) control.PacketLane {
+	return control.PacketLane{
+		Sparse: packetClass(l.Sparse), Bulk: packetClass(l.Bulk), Waiting: l.Waiting, Resent: l.Resent, Duplicates: l.Duplicates,
+	}
+}
+
+func packetClass(c tunnel.ClassStatus) control.PacketClass {
+	return control.PacketClass{
+		Packets: c.Packets, Bytes: c.Bytes, Dropped: c.Dropped, Overflowed: c.Overflowed, TooOld: c.TooOld, Marked: c.Marked,
+		DelayMs: milliseconds(c.Delay), DelayMaxMs: milliseconds(c.DelayMax),
+	}
+}
+
+func pathPackets(n tunnel.PathPackets) control.PathPackets {
+	return control.PathPackets{TxPackets: n.TxPackets, TxBytes: n.TxBytes, RxPackets: n.RxPackets, RxBytes: n.RxBytes, Queued: n.Queued}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -41,6 +41,13 @@ func (c *cursor) u16(what string) uint16 {
 	return 0
 }
 
+func (c *cursor) u32(what string) uint32 {
+	if p := c.take(4, what); p != nil {
+		return binary.BigEndian.Uint32(p)
+	}
+	return 0
+}
+
 func (c *cursor) u64(what string) uint64 {
 	if p := c.take(8, what); p != nil {
 		return binary.BigEndian.Uint64(p)

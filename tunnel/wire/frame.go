@@ -25,7 +25,7 @@ import (
 // Version is the protocol version that this package speaks. It is the first
 // byte of Hello and Welcome, so that any two versions can tell each other
 // apart whatever follows.
-const Version = 1
+const Version = 2
 
 // HeaderLen is the size of a frame header in bytes.
 const HeaderLen = 4
@@ -33,7 +33,7 @@ const HeaderLen = 4
 // Type says what a frame's payload is.
 type Type uint8
 
-// The frame types of version 1. Types 0x20 to 0x2f are the stream lane's.
+// The frame types of version 2. Types 0x20 to 0x2f are the stream lane's.
 const (
 	TypeHello   Type = 0x01
 	TypeWelcome Type = 0x02
@@ -47,6 +47,7 @@ const (
 	TypeLosses  Type = 0x0a
 	TypeProbe   Type = 0x0b
 	TypePacket  Type = 0x10
+	TypeArrived Type = 0x11
 	TypeOpen    Type = 0x20
 	TypeOpened  Type = 0x21
 	TypeData    Type = 0x22
@@ -67,7 +68,7 @@ const MaxControlLen = 16 << 10
 const MaxPacketLen = 65535 + 40
 
 // MaxPayloadLen is the largest payload of any frame, in bytes.
-const MaxPayloadLen = VnetLen + MaxPacketLen
+const MaxPayloadLen = PacketHeadLen + VnetLen + MaxPacketLen
 
 // ErrMalformed is wrapped by every error that a peer's bytes can cause. A
 // carrier that brings such bytes is ended.
@@ -79,7 +80,7 @@ func malformed(format string, args ...any) error {
 
 var typeNames = map[Type]string{
 	TypeHello: "hello", TypeWelcome: "welcome", TypeRefuse: "refuse",
-	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypeLosses: "losses", TypeProbe: "probe", TypePacket: "packet",
+	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypeLosses: "losses", TypeProbe: "probe", TypePacket: "packet", TypeArrived: "arrived",
 	TypeOpen: "open", TypeOpened: "opened", TypeData: "data", TypeFin: "fin",
 	TypeAck: "ack", TypeReset: "reset", TypeResume: "resume", TypeResumed: "resumed",
 	TypeWant: "want",
@@ -98,7 +99,9 @@ func (t Type) String() string {
 func lengthLimits(t Type) (low, high int, ok bool) {
 	switch t {
 	case TypePacket:
-		return VnetLen + minIPLen, MaxPayloadLen, true
+		return PacketHeadLen + VnetLen + minIPLen, MaxPayloadLen, true
+	case TypeArrived:
+		return arrivedLen, arrivedLen, true
 	case TypePing, TypePong:
 		return pingLen, pingLen, true
 	case TypeBacklog:
@@ -110,7 +113,7 @@ func lengthLimits(t Type) (low, high int, ok bool) {
 	case TypeLosses:
 		return 2, MaxUplinks*(1+maxText+2) + 2, true
 	case TypeUplinks:
-		return 2, MaxUplinks*(2*(1+maxText)+3) + 2, true
+		return 4 + 2, 4 + MaxUplinks*(2*(1+maxText)+3) + 2, true
 	case TypeHello, TypeWelcome, TypeRefuse, TypeClose:
 		return 1, MaxControlLen, true
 	}

@@ -32,14 +32,19 @@ type UplinkState struct {
 }
 
 // Uplinks is the client's word to the server on all of its uplinks. It
-// replaces the one before.
+// replaces the ones with lower numbers: it is said on several carriers, of which
+// one may be late.
 //
-//	list of: name text | state u8 | role u8 | use u8 | reason text
-type Uplinks struct{ List []UplinkState }
+//	number u32 | list of: name text | state u8 | role u8 | use u8 | reason text
+type Uplinks struct {
+	Number uint32 // of the session, growing
+	List   []UplinkState
+}
 
 // Append appends the frame to b; what is beyond MaxUplinks is left out.
 func (u Uplinks) Append(b []byte) []byte {
 	return appendFrame(b, TypeUplinks, func(b []byte) []byte {
+		b = binary.BigEndian.AppendUint32(b, u.Number)
 		return appendList(b, u.List[:min(len(u.List), MaxUplinks)], func(b []byte, s UplinkState) []byte {
 			b = append(appendText(b, s.Name), s.State, s.Role, s.Use)
 			return appendText(b, s.Reason)
@@ -50,7 +55,7 @@ func (u Uplinks) Append(b []byte) []byte {
 // ParseUplinks parses the payload of an Uplinks frame.
 func ParseUplinks(b []byte) (Uplinks, error) {
 	c := cursor{b: b}
-	u := Uplinks{List: list(&c, MaxUplinks, "uplinks", func(what string) UplinkState {
+	u := Uplinks{Number: c.u32("uplinks number"), List: list(&c, MaxUplinks, "uplinks", func(what string) UplinkState {
 		return UplinkState{
 			Name: c.text(what), State: c.u8(what), Role: c.u8(what), Use: c.u8(what), Reason: c.text(what),
 		}

@@ -12,7 +12,7 @@ func TestUplinksRoundTrip(t *testing.T) {
 	for _, u := range []Uplinks{
 		{},
 		{List: []UplinkState{{Name: "dsl"}}},
-		{List: []UplinkState{{"dsl", 1, 2, 3, "answers"}, {"lte", 255, 255, 255, ""}}},
+		{1<<32 - 1, []UplinkState{{"dsl", 1, 2, 3, "answers"}, {"lte", 255, 255, 255, ""}}},
 	} {
 		p := payload(t, u.Append(nil), TypeUplinks)
 		if got, err := ParseUplinks(p); err != nil || !reflect.DeepEqual(got, u) {

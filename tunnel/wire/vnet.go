@@ -51,8 +51,8 @@ func (v vnet) put(h []byte) {
 	le.PutUint16(h[8:], v.csumOffset)
 }
 
-// CheckPacket validates the payload of a Packet frame, which is a virtio-net
-// header and an IP packet, field by field against the packet itself, so that
+// CheckPacket validates what a Packet frame carries, a virtio-net header and an
+// IP packet, field by field against the packet itself, so that
 // a peer cannot make this host's kernel read, checksum or cut anything that
 // is not there. The error wraps ErrMalformed. It does not allocate for what
 // is well formed.

@@ -70,7 +70,7 @@ func TestWelcomeRoundTrip(t *testing.T) {
 }
 
 func TestVersions(t *testing.T) {
-	for _, v := range []byte{0, 2, 255} {
+	for _, v := range []byte{0, 1, 255} {
 		var ve *VersionError
 		if _, err := ParseHello([]byte{v, 1, 2, 3}); !errors.As(err, &ve) || ve.Theirs != v {
 			t.Errorf("hello of version %d: %v", v, err)
@@ -152,10 +152,12 @@ func TestParseHeaderLimits(t *testing.T) {
 		header [4]byte
 		ok     bool
 	}{
-		{[4]byte{0x10, 0, 0, 30}, true},
-		{[4]byte{0x10, 0, 0, 29}, false},
-		{[4]byte{0x10, 1, 0, 49}, true},
-		{[4]byte{0x10, 1, 0, 50}, false},
+		{[4]byte{0x10, 0, 0, 39}, true},
+		{[4]byte{0x10, 0, 0, 38}, false},
+		{[4]byte{0x10, 1, 0, 58}, true},
+		{[4]byte{0x10, 1, 0, 59}, false},
+		{[4]byte{0x11, 0, 0, 12}, true},
+		{[4]byte{0x11, 0, 0, 13}, false},
 		{[4]byte{0x10, 255, 255, 255}, false},
 		{[4]byte{0x01, 0, 64, 0}, true},
 		{[4]byte{0x01, 0, 64, 1}, false},

@@ -1,0 +1,233 @@
+package tunnel
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"braid/scheduler/choice"
+	"braid/scheduler/queue"
+	"braid/scheduler/sequence"
+	"braid/tunnel/wire"
+)
+
+// Stations of a packet on the packet lane.
+//
+//	outbound: the TUN's reader copies it into a parcel (parcel.go)
+//	  → push: its flow's class, a path by the policy
+//	  → waits in that path's queue, FQ-CoDel (packetpath.go); without a path that
+//	    works in the lane's own
+//	  → the carrier's writer takes it while the kernel has little unsent, gives it
+//	    a number, and writes it (carrier.go)
+//	  → is kept until the peer says that it arrived (packetkept.go); when the path
+//	    dies before that, it goes to another
+//	inbound: the carrier's reader checks it, and the window its number
+//	  → the host (packetin.go)
+//
+// One mutex serves the outbound half and another the inbound one. Neither is held
+// while anything is read or written.
+
+// packetLane is one session's packets, in both directions, over all carriers
+// that can bring them.
+type packetLane struct {
+	session wire.SessionID
+	deliver func(packet []byte) // of the peer, checked, once each; any goroutine
+
+	mu      sync.Mutex // guards what follows
+	policy  choice.Policy
+	flows   *queue.Table[queue.Behaviour]
+	seed    maphash.Seed
+	paths   []*packetPath
+	ids     int                   // given so far
+	waiting *queue.Queue[*parcel] // while no path works; nil: nothing ever has
+	number  uint64                // of the next packet that is sent
+	gone    [2]queue.Counters     // of queues that are no more
+	resent  uint64                // packets, to another path
+	closed  bool
+	scratch struct { // of one call
+		view    []choice.Path
+		to      []int
+		parcels []*parcel
+	}
+
+	in struct {
+		sync.Mutex // guards what follows
+		window     sequence.Window
+		duplicates uint64
+	}
+}
+
+// laneFlows is how many flows a session's classes are remembered of.
+const laneFlows = 1024
+
+func newPacketLane(session wire.SessionID, deliver func([]byte)) *packetLane {
+	seed := maphash.MakeSeed()
+	return &packetLane{
+		session: session, deliver: deliver, policy: choice.NewPinned(seed), seed: seed,
+		flows: queue.NewTable[queue.Behaviour](laneFlows, seed),
+	}
+}
+
+// queueLimitBytes bounds what waits in front of one path, and packetFlows the
+// flows that have a queue of their own there.
+const (
+	queueLimitBytes = 2 << 20
+	packetFlows     = 256
+)
+
+func (l *packetLane) newQueue() *queue.Queue[*parcel] {
+	return queue.New(queue.Params{Flows: packetFlows, Limit: queueLimitBytes, MaxAge: packetMaxAge}, l.seed, (*parcel).free)
+}
+
+// push takes packets of the host, which are the lane's from now on.
+func (l *packetLane) push(now time.Time, list []*parcel) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lookLocked(now)
+	for _, c := range list {
+		h, ok := queue.Parse(c.packet)
+		if !ok || l.closed {
+			c.free()
+			continue
+		}
+		c.header, c.since = h, now
+		flow, _ := l.flows.Get(&h.Key)
+		c.class = flow.Sent(now, &h, len(c.packet))
+		l.placeLocked(now, c)
+	}
+	l.wakeLocked()
+}
+
+// lookLocked brings what the policy is told up to date.
+func (l *packetLane) lookLocked(now time.Time) {
+	l.scratch.view = l.scratch.view[:0]
+	carriers := 0
+	for _, p := range l.paths {
+		if p.last {
+			continue
+		}
+		carriers++
+		if p.usable {
+			l.scratch.view = append(l.scratch.view, p.viewLocked(now))
+		}
+	}
+	for _, p := range l.paths {
+		if p.last && carriers == 0 && !p.stuckLocked(now) {
+			l.scratch.view = append(l.scratch.view, p.viewLocked(now))
+		}
+	}
+}
+
+// placeLocked gives a parcel to the path that the policy chooses of those that
+// lookLocked saw, and copies to others.
+func (l *packetLane) placeLocked(now time.Time, c *parcel) {
+	s := &l.scratch
+	s.to = l.policy.Pick(now, choice.Packet{Key: c.header.Key, Class: c.class, Bytes: len(c.packet), DSCP: c.header.DSCP}, s.view, s.to[:0])
+	if len(s.to) == 0 {
+		if l.waiting == nil {
+			l.waiting = l.newQueue()
+		}
+		enqueue(l.waiting, now, c)
+		return
+	}
+	if len(s.to) > 1 {
+		l.numberLocked(c) // so that the copies are known as such
+	}
+	for i, id := range s.to {
+		for n, p := range l.paths {
+			if p.id != id {
+				continue
+			}
+			mine := c
+			if i < len(s.to)-1 {
+				mine = c.clone()
+			}
+			l.paths[n].queueLocked(now, mine)
+			for v := range s.view {
+				if s.view[v].ID == id {
+					s.view[v].Queued = p.q.Bytes()
+				}
+			}
+		}
+	}
+}
+
+// enqueue gives a parcel to a queue. What has been sent is not cut: the peer may
+// have the whole.
+func enqueue(q *queue.Queue[*parcel], now time.Time, c *parcel) {
+	h := c.header
+	if c.numbered {
+		h.Segments = 1
+	}
+	q.Push(now, &h, queue.Packet[*parcel]{Payload: c.packet, Meta: c, Since: c.since})
+}
+
+func (l *packetLane) numberLocked(c *parcel) {
+	if !c.numbered {
+		c.number, c.numbered = l.number, true
+		l.number++
+	}
+}
+
+// wakeLocked tells the writers that have something to take.
+func (l *packetLane) wakeLocked() {
+	for _, p := range l.paths {
+		if p.q != nil && p.q.Len() > 0 {
+			p.wake()
+		}
+	}
+}
+
+// settleLocked takes in that other paths work than before: what waits without
+// one goes out.
+func (l *packetLane) settleLocked(now time.Time) {
+	l.lookLocked(now)
+	if len(l.scratch.view) > 0 && l.waiting != nil && l.waiting.Len() > 0 {
+		l.moveLocked(now, l.waiting)
+	}
+	l.wakeLocked()
+}
+
+// moveLocked gives what waits in a queue to other paths.
+func (l *packetLane) moveLocked(now time.Time, q *queue.Queue[*parcel]) {
+	if q == nil {
+		return
+	}
+	list := l.scratch.parcels[:0]
+	q.Drain(func(p queue.Packet[*parcel]) {
+		p.Meta.packet = p.Payload
+		list = append(list, p.Meta)
+	})
+	l.lookLocked(now)
+	for _, c := range list {
+		l.placeAgainLocked(now, c)
+	}
+	clear(list)
+	l.scratch.parcels = list
+}
+
+// placeAgainLocked is placeLocked for what has waited, or was sent, elsewhere.
+func (l *packetLane) placeAgainLocked(now time.Time, c *parcel) {
+	if l.closed || c.stale(now) {
+		l.gone[c.class].TooOld += uint64(c.header.Segments)
+		c.free()
+		return
+	}
+	if c.numbered {
+		l.resent++
+	} else if h, ok := queue.Parse(c.packet); ok {
+		c.header = h // it may have lost segments
+	}
+	l.placeLocked(now, c)
+}
+
+// close drops everything, for good. The carriers that it had end by themselves.
+func (l *packetLane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for len(l.paths) > 0 {
+		l.detachLocked(time.Now(), l.paths[0])
+	}
+	l.moveLocked(time.Now(), l.waiting)
+}

@@ -1,0 +1,255 @@
+package tunnel
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"braid/scheduler"
+	"braid/scheduler/choice"
+	"braid/scheduler/queue"
+	"braid/tunnel/wire"
+)
+
+// packetPath is a carrier as a path of the packet lane. The lane's mutex guards
+// what is not said to be guarded otherwise.
+//
+//	newPath ─▶ attach ─▶ take, wrote, arrived ... ─▶ detach
+type packetPath struct {
+	lane  *packetLane
+	id    int
+	last  bool          // the bond: for when there is no path carrier
+	ready chan struct{} // holds a token while there may be something to take
+	count pathCount
+	begun atomic.Bool // it was attached once
+
+	attached bool
+	usable   bool
+	standby  bool
+	q        *queue.Queue[*parcel] // nil: nothing ever was
+	kept     kept
+	rtt      scheduler.RTTEstimator
+	told     struct { // what others measured; 0: nothing
+		rtt  time.Duration
+		rate scheduler.BitRate
+	}
+	rate deliveryRate
+
+	in arrivals
+}
+
+// pathCount is what a path carried; packets and bytes of IP, duplicates counted.
+type pathCount struct {
+	txPackets, txBytes, rxPackets, rxBytes atomic.Uint64
+}
+
+// newPath makes a carrier's path; last is for the bond. say queues a control
+// frame on the carrier.
+func (l *packetLane) newPath(last bool, say func(frame []byte) error) *packetPath {
+	p := &packetPath{lane: l, last: last, ready: make(chan struct{}, 1)}
+	p.in.say = say
+	return p
+}
+
+// attach lets the lane use the carrier.
+func (p *packetPath) attach(now time.Time, usable, standby bool) {
+	l := p.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || p.attached {
+		return
+	}
+	p.begun.Store(true)
+	p.attached, p.usable, p.standby, p.id = true, usable, standby, l.ids
+	l.ids++
+	l.paths = append(l.paths, p)
+	if !p.last {
+		for _, o := range l.paths {
+			switch {
+			case !o.last:
+			case o.stuckLocked(now):
+				o.leaveLocked(now)
+			default: // it is not needed any more
+				l.moveLocked(now, o.q)
+			}
+		}
+	}
+	l.settleLocked(now)
+}
+
+// detach ends that, and sends again elsewhere what may not have arrived. The
+// carrier may go on reading.
+func (p *packetPath) detach(now time.Time) {
+	l := p.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.attached {
+		l.detachLocked(now, p)
+		l.settleLocked(now)
+	}
+	p.in.end()
+}
+
+func (l *packetLane) detachLocked(now time.Time, p *packetPath) {
+	l.paths = slices.DeleteFunc(l.paths, func(o *packetPath) bool { return o == p })
+	p.attached, p.usable = false, false
+	p.leaveLocked(now)
+	if p.q != nil {
+		for c := range l.gone {
+			add(&l.gone[c], p.q.Counters(queue.Class(c)))
+		}
+		p.q = nil
+	}
+}
+
+// leaveLocked sends elsewhere what was given to the path.
+func (p *packetPath) leaveLocked(now time.Time) {
+	l := p.lane
+	l.lookLocked(now)
+	list := p.kept.leave(l.scratch.parcels[:0])
+	l.scratch.parcels = nil // moveLocked has its own
+	for _, c := range list {
+		l.placeAgainLocked(now, c)
+	}
+	clear(list)
+	l.scratch.parcels = list
+	l.moveLocked(now, p.q)
+}
+
+// use says whether the path works, and whether it is only for when no other
+// does.
+func (p *packetPath) use(now time.Time, usable, standby bool) {
+	l := p.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !p.attached || p.usable == usable && p.standby == standby {
+		return
+	}
+	left := p.usable && !usable
+	p.usable, p.standby = usable, standby
+	if left {
+		p.leaveLocked(now)
+	}
+	l.settleLocked(now)
+}
+
+// tellRTT says what others measure of the path's round trip.
+func (p *packetPath) tellRTT(rtt time.Duration) {
+	p.lane.mu.Lock()
+	defer p.lane.mu.Unlock()
+	if rtt > 0 {
+		p.told.rtt = rtt
+	}
+}
+
+// tellRate says what the uplink was seen to deliver of late, streams counted.
+func (p *packetPath) tellRate(rate scheduler.BitRate) {
+	p.lane.mu.Lock()
+	defer p.lane.mu.Unlock()
+	p.told.rate = rate
+}
+
+// viewLocked is the path as policies see it. While packets are sent their own
+// round trips count, which know of what waits in the kernel.
+func (p *packetPath) viewLocked(now time.Time) choice.Path {
+	v := choice.Path{ID: p.id, RTT: p.rtt.Smoothed, Variation: p.rtt.Variation, Rate: p.rate.at(now), Standby: p.standby}
+	if p.told.rtt > 0 && (v.RTT == 0 || p.kept.idle()) {
+		v.RTT = p.told.rtt
+	}
+	if v.Rate > 0 {
+		v.Rate = max(v.Rate, float64(p.told.rate))
+	}
+	if p.q != nil {
+		v.Queued = p.q.Bytes()
+	}
+	return v
+}
+
+// stuckAfter is how long the bond may say nothing before no more packets are
+// given to it: its uplinks may all be dead, and what it holds cannot be taken
+// back.
+const stuckAfter = 300 * time.Millisecond
+
+func (p *packetPath) stuckLocked(now time.Time) bool {
+	oldest, ok := p.kept.oldest()
+	return ok && now.Sub(oldest) > max(stuckAfter, 2*p.rtt.Smoothed)
+}
+
+func (p *packetPath) queueLocked(now time.Time, c *parcel) {
+	if p.q == nil {
+		p.q = p.lane.newQueue()
+	}
+	enqueue(p.q, now, c)
+}
+
+func (p *packetPath) wake() {
+	select {
+	case p.ready <- struct{}{}:
+	default:
+	}
+}
+
+// backlog reports whether there is something to take. Only the carrier's writer
+// asks.
+func (p *packetPath) backlog() bool {
+	p.lane.mu.Lock()
+	defer p.lane.mu.Unlock()
+	return p.q != nil && p.q.Len() > 0 && !(p.last && p.stuckLocked(time.Now()))
+}
+
+// take appends the frames that are to be written next, together about as long as
+// the path's rate allows for without holding up what comes behind. They may be
+// read until wrote is called, which must follow. unsent is how much the kernel
+// should hold at most before it says that it has room, 0 for what it does now.
+func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent int) {
+	l := p.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.q == nil {
+		return frames, 0
+	}
+	if !p.last {
+		unsent = p.rate.unsent()
+	}
+	for room := p.rate.piece(); room > 0; {
+		x, ok := p.q.Pop(now, max(room, leastPiece))
+		if !ok {
+			p.rate.idle()
+			break
+		}
+		c := x.Meta
+		if x.More { // the rest lies where this part is
+			c = newParcel(x.Payload)
+			c.header, c.since = x.Meta.header, x.Since
+			c.header.Segments = 1
+		} else {
+			c.packet = x.Payload
+		}
+		c.class, c.sent = x.Class, now
+		l.numberLocked(c)
+		p.kept.take(c)
+		p.count.txPackets.Add(1)
+		p.count.txBytes.Add(uint64(len(c.packet) - wire.VnetLen))
+		room -= len(c.packet)
+		frames = append(frames, c.frame())
+	}
+	return frames, unsent
+}
+
+// wrote says that the frames of the last take have left, or never will.
+func (p *packetPath) wrote() {
+	p.lane.mu.Lock()
+	defer p.lane.mu.Unlock()
+	p.kept.wrote()
+}
+
+// add adds up counters.
+func add(to *queue.Counters, c queue.Counters) {
+	to.Packets += c.Packets
+	to.Bytes += c.Bytes
+	to.Dropped += c.Dropped
+	to.Overflowed += c.Overflowed
+	to.TooOld += c.TooOld
+	to.Marked += c.Marked
+	to.DelayMax = max(to.DelayMax, c.DelayMax)
+}
