@@ -332,9 +332,17 @@ type Status struct {
 		Uplinks  []Uplink       `json:"uplinks"`
 		Carriers Carriers       `json:"carriers"`
 	} `json:"clients"`
-	Packets   map[string]int `json:"packets"`
-	Rejected  int            `json:"rejected"`
-	Malformed int            `json:"malformed"`
+	Packets    map[string]int `json:"packets"`
+	PacketLane struct {
+		Bulk struct {
+			Packets    uint64 `json:"packets"`
+			Dropped    uint64 `json:"dropped"`
+			Overflowed uint64 `json:"overflowed"`
+			TooOld     uint64 `json:"too_old"`
+		} `json:"bulk"`
+	} `json:"packet_lane"`
+	Rejected  int `json:"rejected"`
+	Malformed int `json:"malformed"`
 }
 
 // Uplink is one uplink of Status.
@@ -356,6 +364,9 @@ type Uplink struct {
 	MPTCP        bool    `json:"mptcp"`
 	Subflows     int     `json:"subflows"`
 	Deaths       int     `json:"deaths"`
+	Packets      struct {
+		TxPackets uint64 `json:"tx_packets"`
+	} `json:"packets"`
 }
 
 // Carriers counts the live connections between a client and the server.
