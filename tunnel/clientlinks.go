@@ -281,6 +281,7 @@ func (c *Client) tend(ctx context.Context) error {
 		var wait time.Duration
 		wait, wake = c.active.next(time.Now())
 		t.Reset(wait)
+		c.packetLane().tidy(time.Now())
 		l := c.streams()
 		if tick%2 == 0 || c.paths.wantsLoad() {
 			scratch = c.sample(l, scratch[:0])

@@ -204,7 +204,7 @@ func (k *pathKeeper) note(p *path, t scheduler.Transition) {
 		p.epoch++ // what its subflows carried is sent elsewhere, and they are made anew
 		p.reached = false
 		if p.car != nil { // what it may have swallowed goes elsewhere at once
-			p.car.packets.use(t.At, false, false)
+			p.car.packets.use(t.At, false, false, false)
 		}
 		p.retry()
 	}
@@ -250,7 +250,7 @@ func (k *pathKeeper) decide(now time.Time) {
 			k.said++
 		}
 		if p.car != nil {
-			p.car.packets.use(now, d.Use != scheduler.None && p.present, d.Use == scheduler.Standby)
+			p.car.packets.use(now, d.Use != scheduler.None && p.present, d.Use == scheduler.Standby, p.health.State() == scheduler.Late)
 		}
 		if d.Use == scheduler.None || !p.present {
 			continue

@@ -130,3 +130,15 @@ func (k *kept) leave(list []*parcel) []*parcel {
 	}
 	return list
 }
+
+// each calls f with all that the peer may not have, oldest first.
+func (k *kept) each(f func(*parcel)) {
+	for _, c := range k.written[k.first:] {
+		f(c)
+	}
+	if !k.left {
+		for _, c := range k.writing {
+			f(c)
+		}
+	}
+}

@@ -40,6 +40,7 @@ type packetLane struct {
 	paths   []*packetPath
 	ids     int                   // given so far
 	waiting *queue.Queue[*parcel] // while no path works; nil: nothing ever has
+	waited  time.Time             // when something last began to wait there
 	number  uint64                // of the next packet that is sent
 	gone    [2]queue.Counters     // of queues that are no more
 	resent  uint64                // packets, to another path
@@ -127,6 +128,7 @@ func (l *packetLane) placeLocked(now time.Time, c *parcel) {
 		if l.waiting == nil {
 			l.waiting = l.newQueue()
 		}
+		l.waited = now
 		enqueue(l.waiting, now, c)
 		return
 	}
@@ -219,6 +221,19 @@ func (l *packetLane) placeAgainLocked(now time.Time, c *parcel) {
 		c.header = h // it may have lost segments
 	}
 	l.placeLocked(now, c)
+}
+
+// tidy drops what waits for a path when all of it is too old. It may be called
+// at any time, of nil as well.
+func (l *packetLane) tidy(now time.Time) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting != nil && l.waiting.Len() > 0 && now.Sub(l.waited) > packetMaxAge[queue.Bulk] {
+		l.moveLocked(now, l.waiting)
+	}
 }
 
 // close drops everything, for good. The carriers that it had end by themselves.

@@ -130,6 +130,47 @@ func TestPathDeathResends(t *testing.T) {
 	}
 }
 
+// A call does not wait until a silent path is known to be dead.
+func TestSilenceOfACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		c := w.bothUp()
+		silence := func(d *chanDevice) *time.Duration {
+			var longest time.Duration
+			w.running.Go(func() {
+				for last := time.Now(); ; last = time.Now() {
+					select {
+					case <-d.fromBraid:
+						longest = max(longest, time.Since(last))
+					case <-w.ctx.Done():
+						return
+					}
+				}
+			})
+			return &longest
+		}
+		up, down := silence(w.serverTUN), silence(c.tun)
+		victim := "dsl"
+		for i := range 300 {
+			c.tun.toBraid <- numbered("10.77.0.2", "198.51.100.7", i)
+			w.serverTUN.toBraid <- numbered("198.51.100.7", "10.77.0.2", i)
+			time.Sleep(20 * time.Millisecond)
+			if i == 100 {
+				if c.path("lte").Packets.TxPackets > c.path("dsl").Packets.TxPackets {
+					victim = "lte"
+				}
+				w.net.setHole(victim, true)
+			}
+		}
+		w.net.setHole(victim, false)
+		if c.path(victim).Deaths != 1 || *up > 150*time.Millisecond || *down > 150*time.Millisecond {
+			t.Errorf("silence of %v up and %v down; %+v", *up, *down, c.path(victim))
+		}
+		t.Logf("%v up, %v down", *up, *down)
+	})
+}
+
 // A carrier that breaks under packets loses none either.
 func TestBrokenPathResends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -209,7 +250,7 @@ func TestPacketMemoryIsBounded(t *testing.T) {
 	if p.kept.bytes > keptBytes || p.q.Bytes() > queueLimitBytes {
 		t.Errorf("%d bytes kept, %d waiting", p.kept.bytes, p.q.Bytes())
 	}
-	p.use(now, false, false)
+	p.use(now, false, false, false)
 	if n := l.waiting.Bytes(); n > queueLimitBytes {
 		t.Errorf("%d bytes wait without a path", n)
 	}
@@ -221,6 +262,12 @@ func TestPacketMemoryIsBounded(t *testing.T) {
 	}
 	if s := l.status(); s.Bulk.Overflowed == 0 {
 		t.Errorf("%+v", s)
+	}
+	if l.tidy(now.Add(time.Second)); l.waiting.Len() == 0 {
+		t.Error("what waits is dropped after a second")
+	}
+	if l.tidy(now.Add(time.Minute)); l.waiting.Len() > 0 {
+		t.Error("what waits is kept for a minute")
 	}
 	l.close()
 	if l.waiting.Len() > 0 || len(l.paths) > 0 {
@@ -249,7 +296,7 @@ func TestParcelsAreNotReusedWhileWritten(t *testing.T) {
 	frames, _ = p.take(now, frames[:0])
 	was = bytes.Clone(frames[0])
 	other.attach(now, true, false)
-	p.use(now, false, false)
+	p.use(now, false, false, false)
 	again, _ := other.take(now, nil)
 	if len(again) != 1 || !bytes.Equal(again[0], was) {
 		t.Fatalf("%d frames on the other path", len(again))
@@ -316,7 +363,7 @@ func TestSuperPacketsAreCut(t *testing.T) {
 	p.wrote()
 	other.attach(now, true, false)
 	other.rate.bits, other.rate.full = 1e6, now
-	p.use(now, false, false)
+	p.use(now, false, false, false)
 	total = 0
 	again, _ := other.take(now, nil)
 	if !bytes.Equal(again[0], was) {

@@ -26,6 +26,7 @@ type packetPath struct {
 	attached bool
 	usable   bool
 	standby  bool
+	late     bool                  // an answer is overdue: it may be dead
 	q        *queue.Queue[*parcel] // nil: nothing ever was
 	kept     kept
 	rtt      scheduler.RTTEstimator
@@ -116,22 +117,50 @@ func (p *packetPath) leaveLocked(now time.Time) {
 	l.moveLocked(now, p.q)
 }
 
-// use says whether the path works, and whether it is only for when no other
-// does.
-func (p *packetPath) use(now time.Time, usable, standby bool) {
+// use says whether the path works, whether it is only for when no other does, and
+// whether an answer on it is late. What is sparse does not wait for the end of
+// that doubt: it takes another path, and what is on its way goes there as well.
+// Bulk flows stay, since most doubts are none.
+func (p *packetPath) use(now time.Time, usable, standby, late bool) {
 	l := p.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !p.attached || p.usable == usable && p.standby == standby {
+	if !p.attached || p.usable == usable && p.standby == standby && p.late == late {
 		return
 	}
-	left := p.usable && !usable
-	p.usable, p.standby = usable, standby
-	if left {
+	left, doubted := p.usable && !usable, late && !p.late
+	p.usable, p.standby, p.late = usable, standby, late
+	switch {
+	case left:
 		p.leaveLocked(now)
+	case doubted && usable:
+		p.copyLocked(now)
 	}
 	l.settleLocked(now)
 }
+
+// copyLocked sends copies of what is sparse, and may not have arrived, on other
+// paths.
+func (p *packetPath) copyLocked(now time.Time) {
+	l := p.lane
+	if !slices.ContainsFunc(l.paths, func(o *packetPath) bool { return o.usable && !o.late && !o.last }) {
+		return
+	}
+	l.lookLocked(now)
+	p.kept.each(func(c *parcel) {
+		if c.class == queue.Sparse {
+			l.placeAgainLocked(now, c.clone())
+		}
+	})
+}
+
+const (
+	// lateRTT is added to the round trip of a path that is late, and unknownRTT is
+	// that of one that nobody has measured: any other is nearer, but for one that
+	// is late.
+	lateRTT    = time.Second
+	unknownRTT = lateRTT / 2
+)
 
 // tellRTT says what others measure of the path's round trip.
 func (p *packetPath) tellRTT(rtt time.Duration) {
@@ -155,6 +184,12 @@ func (p *packetPath) viewLocked(now time.Time) choice.Path {
 	v := choice.Path{ID: p.id, RTT: p.rtt.Smoothed, Variation: p.rtt.Variation, Rate: p.rate.at(now), Standby: p.standby}
 	if p.told.rtt > 0 && (v.RTT == 0 || p.kept.idle()) {
 		v.RTT = p.told.rtt
+	}
+	if v.RTT == 0 {
+		v.RTT = unknownRTT
+	}
+	if p.late {
+		v.RTT += lateRTT
 	}
 	if v.Rate > 0 {
 		v.Rate = max(v.Rate, float64(p.told.rate))

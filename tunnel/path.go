@@ -133,7 +133,7 @@ func (k *pathKeeper) keep(ctx context.Context, p *path, u Uplink, session wire.S
 // works.
 func hungUp(err error) bool {
 	var closed *errClosedByPeer
-	return errors.As(err, &closed) || errors.Is(err, errLeft) || errors.Is(err, syscall.ECONNRESET)
+	return errors.As(err, &closed) || errors.Is(err, errLeft) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func reasonOf(err error) string {

@@ -1,11 +1,11 @@
 package tunnel
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -87,7 +87,7 @@ func (p *pipeEnd) Write(b []byte) (int, error) {
 	done := 0
 	for {
 		if s.closed {
-			return done, errors.New("broken pipe")
+			return done, syscall.EPIPE
 		}
 		if s.hole {
 			return len(b), nil

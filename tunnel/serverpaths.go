@@ -91,7 +91,7 @@ func (s *session) enterPath(p *sessionPath, name string, id wire.SessionID) erro
 	} else {
 		s.returns.Add(1)
 	}
-	usable, standby := s.usesLocked(name)
+	usable, standby, _ := s.usesLocked(name)
 	p.car.packets.attach(time.Now(), usable, standby)
 	return nil
 }

@@ -229,20 +229,20 @@ func (s *session) tell(u wire.Uplinks) {
 	s.said, s.saidNumber = u.List, u.Number
 	now := time.Now()
 	for name, p := range s.paths {
-		usable, standby := s.usesLocked(name)
-		p.car.packets.use(now, usable, standby)
+		usable, standby, late := s.usesLocked(name)
+		p.car.packets.use(now, usable, standby, late)
 	}
 }
 
 // usesLocked tells what the client says that an uplink is for. One of which it
 // has said nothing yet has just been connected, and so it works.
-func (s *session) usesLocked(name string) (usable, standby bool) {
+func (s *session) usesLocked(name string) (usable, standby, late bool) {
 	for _, u := range s.said {
 		if u.Name == name {
-			return u.Use != uint8(scheduler.None), u.Use == uint8(scheduler.Standby)
+			return u.Use != uint8(scheduler.None), u.Use == uint8(scheduler.Standby), u.State == uint8(scheduler.Late)
 		}
 	}
-	return true, false
+	return true, false, false
 }
 
 // endStreams ends the lane for good.
@@ -395,5 +395,6 @@ func (s *session) tend(ctx context.Context) {
 		if tick%tellLossesEvery == 0 {
 			s.tellLosses()
 		}
+		s.packetLane().tidy(time.Now())
 	}
 }
