@@ -343,7 +343,7 @@ func TestSuperPacketsAreCut(t *testing.T) {
 	p, other := l.newPath(false, nil), l.newPath(false, nil)
 	now := time.Now()
 	p.attach(now, true, false)
-	p.rate.bits, p.rate.full = 10e6, now
+	p.rate.bits, p.rate.seen, p.rate.full = 10e6, 10e6, now
 	l.push(now, []*parcel{newParcel(udpSuper(20, 1200))})
 	frames, _ := p.take(now, nil)
 	total := 0
@@ -364,7 +364,7 @@ func TestSuperPacketsAreCut(t *testing.T) {
 	was := bytes.Clone(frames[0])
 	p.wrote()
 	other.attach(now, true, false)
-	other.rate.bits, other.rate.full = 1e6, now
+	other.rate.bits, other.rate.seen, other.rate.full = 1e6, 1e6, now
 	p.use(now, false, false, false)
 	total = 0
 	again, _ := other.take(now, nil)

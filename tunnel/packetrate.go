@@ -7,6 +7,7 @@ import "time"
 type deliveryRate struct {
 	bits float64   // per second; 0: not known
 	full time.Time // when it was last asked for all that it has
+	seen float64   // bits per second that it delivered of late, asked for all or not
 
 	began  time.Time // of the present measurement; zero: there is none
 	bytes  int
@@ -55,7 +56,7 @@ func (r *deliveryRate) idle() { r.rested = true }
 func (r *deliveryRate) delivered(now time.Time, bytes int) {
 	elapsed := now.Sub(r.began)
 	if r.began.IsZero() || elapsed > rateRest {
-		*r = deliveryRate{bits: r.bits, full: r.full, began: now}
+		*r = deliveryRate{bits: r.bits, full: r.full, seen: r.seen, began: now}
 		return
 	}
 	r.bytes += bytes
@@ -65,6 +66,9 @@ func (r *deliveryRate) delivered(now time.Time, bytes int) {
 	is := 8 * float64(r.bytes) / elapsed.Seconds()
 	if !r.rested {
 		r.full = now
+	}
+	if r.seen += rateFalls * (is - r.seen); is > r.seen {
+		r.seen = is
 	}
 	switch {
 	case r.bits == 0 && r.rested: // it says more of who sends
@@ -80,7 +84,7 @@ func (r *deliveryRate) delivered(now time.Time, bytes int) {
 
 // piece is how many bytes to write at once.
 func (r *deliveryRate) piece() int {
-	if r.bits == 0 {
+	if r.seen == 0 {
 		return firstPiece
 	}
 	return r.within(pieceTime, leastPiece, mostPiece)
@@ -90,5 +94,5 @@ func (r *deliveryRate) piece() int {
 func (r *deliveryRate) unsent() int { return r.within(unsentTime, leastUnsent, mostUnsent) }
 
 func (r *deliveryRate) within(d time.Duration, least, most int) int {
-	return int(min(max(r.bits/8*d.Seconds(), float64(least)), float64(most)))
+	return int(min(max(max(r.seen, r.bits)/8*d.Seconds(), float64(least)), float64(most)))
 }

@@ -40,6 +40,12 @@ func TestDeliveryRate(t *testing.T) {
 	run(2*time.Minute, 2e6, true)
 	near("forgotten", 0)
 	r = deliveryRate{}
+	run(time.Second, 400e6, true)
+	near("never asked for all", 0)
+	if n := r.piece(); n != mostPiece {
+		t.Errorf("pieces of %d bytes where 400 Mb/s pass", n)
+	}
+	r = deliveryRate{}
 	if r.piece() != firstPiece || r.unsent() != leastUnsent {
 		t.Errorf("not known: pieces of %d, %d unsent", r.piece(), r.unsent())
 	}
