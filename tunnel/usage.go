@@ -72,7 +72,13 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 	if u.uplinks == nil {
 		u.uplinks, u.seen, u.deliver = map[string]*UplinkUsage{}, map[string]time.Time{}, map[string]*delivery{}
 	}
-	type delta struct{ rx, tx, acked, segments, retransmitted, wire uint64 }
+	// Of bonds alone: what a path carrier has when it begins, a handshake and
+	// beats, would be taken for all that the uplink can do.
+	type bond struct{ rx, acked, segments, retransmitted uint64 }
+	type delta struct {
+		rx, tx, acked, wire uint64
+		bond                bond
+	}
 	deltas := map[string]delta{}
 	rtt := map[string]time.Duration{}
 	full := map[string]bool{} // there is a queue, as the path carrier finds
@@ -108,10 +114,15 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		d.wire += s.WireBytes - min(was.WireBytes, s.WireBytes)
 		d.rx += s.RxBytes - was.RxBytes
 		d.tx += s.TxBytes - was.TxBytes
-		d.acked += s.AckedBytes - min(was.AckedBytes, s.AckedBytes)
-		if s.TxSegments >= was.TxSegments && s.Retransmission >= was.Retransmission {
-			d.segments += s.TxSegments - was.TxSegments
-			d.retransmitted += s.Retransmission - was.Retransmission
+		acked := s.AckedBytes - min(was.AckedBytes, s.AckedBytes)
+		d.acked += acked
+		if !s.Path {
+			d.bond.rx += s.RxBytes - was.RxBytes
+			d.bond.acked += acked
+		}
+		if !s.Path && s.TxSegments >= was.TxSegments && s.Retransmission >= was.Retransmission {
+			d.bond.segments += s.TxSegments - was.TxSegments
+			d.bond.retransmitted += s.Retransmission - was.Retransmission
 		}
 		deltas[name] = d
 	}
@@ -132,13 +143,13 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 			continue
 		}
 		w := min(float64(elapsed)/float64(usageWindow), 1)
-		up.rx.Add(now, scheduler.BitRate(float64(d.rx)*8/elapsed.Seconds()), elapsed, full[name])
-		up.tx.Add(now, scheduler.BitRate(float64(d.acked)*8/elapsed.Seconds()), elapsed, full[name])
-		up.loss.Add(d.segments, d.retransmitted)
+		up.rx.Add(now, scheduler.BitRate(float64(d.bond.rx)*8/elapsed.Seconds()), elapsed, full[name])
+		up.tx.Add(now, scheduler.BitRate(float64(d.bond.acked)*8/elapsed.Seconds()), elapsed, full[name])
+		up.loss.Add(d.bond.segments, d.bond.retransmitted)
 		up.RxBps += w * (float64(d.rx)*8/elapsed.Seconds() - up.RxBps)
 		up.TxBps += w * (float64(d.tx)*8/elapsed.Seconds() - up.TxBps)
-		if d.segments > 0 {
-			loss := 100 * float64(d.retransmitted) / float64(d.segments)
+		if d.bond.segments > 0 {
+			loss := 100 * float64(d.bond.retransmitted) / float64(d.bond.segments)
 			up.LossPct += w * (min(loss, 100) - up.LossPct)
 		}
 	}

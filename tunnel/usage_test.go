@@ -158,6 +158,30 @@ func TestUsageOfDelivery(t *testing.T) {
 	check("with its subflows gone")
 }
 
+// The handshake of a path carrier is not all that its uplink can do.
+func TestCapacityIsOfBonds(t *testing.T) {
+	var u usage
+	now := time.Unix(1000, 0)
+	flows := []Subflow{{Uplink: "phone", Path: true}}
+	for range 4 {
+		u.sample(now, flows)
+		now = now.Add(500 * time.Millisecond)
+		flows[0].RxBytes += 10_000
+		flows[0].TxBytes += 10_000
+		flows[0].AckedBytes += 10_000
+		flows[0].TxSegments += 400
+		flows[0].Retransmission += 100
+	}
+	for _, in := range []bool{true, false} {
+		if l := u.line("phone", in); l.Rate != 0 || l.Loss != 0 {
+			t.Errorf("in %v: %+v", in, l)
+		}
+	}
+	if s := u.snapshot()[0]; s.RxBytes != 30_000 || s.TxBytes != 30_000 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // What was counted before the client said which uplink it is, is that uplink's.
 func TestUsageOfOneThatIsNamed(t *testing.T) {
 	now := time.Unix(1000, 0)
