@@ -61,6 +61,14 @@ func (t *Table[V]) Get(key *FlowKey) (v *V, fresh bool) {
 // Len returns the number of flows.
 func (t *Table[V]) Len() int { return t.used }
 
+// Each calls f for each flow's value, in no order that says anything. f must
+// not call the Table.
+func (t *Table[V]) Each(f func(v *V)) {
+	for i := range t.entries[:t.used] {
+		f(&t.entries[i].value)
+	}
+}
+
 func (t *Table[V]) hash(key *FlowKey) uint64 { return maphash.Comparable(t.seed, *key) }
 
 func (t *Table[V]) bucket(hash uint64) *int32 { return &t.buckets[hash&uint64(len(t.buckets)-1)] }
