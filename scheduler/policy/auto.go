@@ -14,7 +14,7 @@ type Auto struct {
 	choice choice
 	flows  *queue.Table[flow]
 
-	lines   [maxPaths]line // the first are those of the paths of this Pick
+	lines   [maxPaths]line // the first are those of the paths of this Pick of a bulk flow
 	known   int            // how many lines say something
 	counted time.Time      // when bulk flows were counted
 	moved   time.Time      // when one was moved because it paid
@@ -51,7 +51,6 @@ func (a *Auto) Pick(now time.Time, p Packet, paths []Path, dst []int) []int {
 	if len(paths) == 0 {
 		return dst
 	}
-	a.observe(now, paths)
 	f, _ := a.flows.Get(&p.Key)
 	rested := now.Sub(f.meter.last) > restingFlow
 	if f.class != p.Class {
@@ -62,6 +61,7 @@ func (a *Auto) Pick(now time.Time, p Packet, paths []Path, dst []int) []int {
 		if rested {
 			f.expected = 0
 		}
+		a.observe(now, paths) // not for sparse ones, which wait for less
 		i := a.bulk(now, f, paths)
 		return append(dst, paths[i].ID)
 	}

@@ -20,8 +20,10 @@ type Path struct {
 	// Rate is what it delivers when it is filled, bits per second. What a thin
 	// flow happens to send is no rate.
 	Rate float64
-	// Queued is how many bytes wait in front of it, ours and the kernel's, all
-	// that were picked for it before this packet included.
+	// Queued is how many bytes wait in front of it that this packet has to wait
+	// for, ours and the kernel's, all that were picked for it before included.
+	// A sparse packet goes before most of ours (package queue): for one those
+	// do not count, or it flees from a queue that it would not stand in.
 	Queued int
 	Loss   float64 // part of its packets that are lost, 0 to 1
 

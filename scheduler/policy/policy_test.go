@@ -106,9 +106,12 @@ func TestPick(t *testing.T) {
 		{"all of none", "redundant", call(1), nil, nil},
 		{"quickest, whatever waits", "minrtt", bulk(1), paths(queued(0, 1_000_000)), []int{1}},
 		{"quickest that does not stand by", "minrtt", bulk(1), paths(standby(0)), []int{2}},
-		{"ecf: the quick one", "ecf", bulk(1), paths(), []int{1}},
-		{"ecf: waits for it", "ecf", bulk(1), paths(queued(0, 90_000)), []int{1}},
-		{"ecf: no longer", "ecf", bulk(1), paths(queued(0, 120_000)), []int{2}},
+		{"ecf: the quick one", "ecf", call(1), paths(), []int{1}},
+		{"ecf: waits for it", "ecf", call(1), paths(queued(0, 90_000)), []int{1}},
+		{"ecf: no longer", "ecf", call(1), paths(queued(0, 120_000)), []int{2}},
+		{"ecf: bulk, the quick one", "ecf", bulk(1), paths(queued(0, 20_000)), []int{1}},
+		{"ecf: bulk, what has room", "ecf", bulk(1), paths(queued(0, 30_000)), []int{2}},
+		{"ecf: bulk, no room", "ecf", bulk(1), paths(queued(0, 30_000), queued(1, 30_000)), []int{1}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -132,6 +135,20 @@ func TestRoundRobin(t *testing.T) {
 	}
 	if want := []int{1, 2, 3, 1, 2, 3, 2, 3, 2}; !slices.Equal(got, want) {
 		t.Fatalf("%v, want %v", got, want)
+	}
+}
+
+// TestECFWaits: who waits for the quick path does not leave it for a little.
+func TestECFWaits(t *testing.T) {
+	p := newPolicy(t, "ecf")
+	paths := cellA()
+	for i, test := range []struct{ queued, want int }{
+		{90_000, 1}, {120_000, 1}, {170_000, 2}, {120_000, 2}, {90_000, 1}, {0, 1}, {120_000, 2},
+	} {
+		paths[0].Queued = test.queued
+		if got := p.Pick(epoch, call(1), paths, nil); got[0] != test.want {
+			t.Fatalf("step %d, %d bytes wait: path %d", i, test.queued, got[0])
+		}
 	}
 }
 
