@@ -118,6 +118,27 @@ func TestLate(t *testing.T) {
 	}
 }
 
+func TestSecond(t *testing.T) {
+	paths := append(cellA(), Path{ID: 3, RTT: 10 * ms, Standby: true})
+	for _, test := range []struct {
+		paths []Path
+		first int
+		want  int
+		ok    bool
+	}{
+		{paths, 1, 2, true},
+		{paths, 2, 1, true},
+		{paths, 3, 1, true},
+		{paths, 9, 1, true}, // it went on one that is gone
+		{paths[1:], 2, 0, false},
+		{nil, 1, 0, false},
+	} {
+		if id, ok := Second(test.paths, test.first); id != test.want || ok != test.ok {
+			t.Errorf("Second(%v, %d) = %d, %v", test.paths, test.first, id, ok)
+		}
+	}
+}
+
 // TestDelivery: the estimate follows, and hardly any packet is late by it.
 func TestDelivery(t *testing.T) {
 	var d Delivery

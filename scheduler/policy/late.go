@@ -49,6 +49,26 @@ func (h *Hedge) Late(d Delivery) time.Duration {
 	return min(d.Smoothed+slack, mostLate)
 }
 
+// Second returns the ID of the path on which a packet should be sent again that
+// went on the path first: the one on which it arrives first. It is false when
+// there is none but such as stand by, which carry no copies.
+func Second(paths []Path, first int) (id int, ok bool) {
+	best, least := -1, time.Duration(0)
+	for i := range paths {
+		p := &paths[i]
+		if p.ID == first || p.Standby {
+			continue
+		}
+		if at := p.arrival(); best < 0 || at < least {
+			best, least = i, at
+		}
+	}
+	if best < 0 {
+		return 0, false
+	}
+	return paths[best].ID, true
+}
+
 // learn takes in whether a packet that was sent again needed it.
 func (h *Hedge) learn(useful bool) {
 	if useful {

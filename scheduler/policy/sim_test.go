@@ -219,11 +219,12 @@ func (w *world) send(p *simPacket) {
 // again sends what has no answer on a second path.
 func (w *world) again(p *simPacket, key queue.FlowKey) {
 	paths := w.paths(queue.Sparse)
-	if p.acked || p.copied || len(paths) < 2 || !w.hedge.Allow(w.time(), Again, p.bytes, paths) {
+	second, ok := Second(paths, p.by)
+	if p.acked || p.copied || !ok || !w.hedge.Allow(w.time(), Again, p.bytes, paths) {
 		return
 	}
 	p.copied, p.again = true, true
-	w.push(w.wire(paths[earliest(paths, find(paths, p.by))].ID), p, key)
+	w.push(w.wire(second), p, key)
 }
 
 var simPayload [simBulk]byte
