@@ -38,6 +38,7 @@ func TestClientDefaults(t *testing.T) {
 		"given as is": clientRequired + `
 			control = "/run/braid/client.sock"
 			state = "/var/lib/braid"
+			rule = []
 			uplink = []
 			[tunnel]
 			name = "braid0"
@@ -75,6 +76,12 @@ func TestClientInFull(t *testing.T) {
 		new_streams_per_second = 100_000
 		memory = "0.5 GiB"
 		resume = "1h30m"
+		[[rule]]
+		match = "udp and dport 5060, 10000-20000"
+		policy = "redundant"
+		[[rule]]
+		match = "all"
+		policy = "weighted"
 		[[uplink]]
 		interface = "vpn"
 		role = "never"
@@ -107,6 +114,10 @@ func TestClientInFull(t *testing.T) {
 			Packets: prefixes("10.2.0.0/16", "::/0"), Congestion: "cubic",
 		},
 		Limits: Limits{Streams: 1, NewStreamsPerSecond: 100_000, MemoryBytes: 512 << 20, Resume: 90 * time.Minute},
+		Rules: []PacketRule{
+			{Match{Protocols: []uint8{17}, DstPorts: []PortRange{{5060, 5060}, {10000, 20000}}}, "redundant"},
+			{Match{}, "weighted"},
+		},
 		Uplinks: []UplinkRule{
 			{Interface: "vpn", Role: RoleNever}, {Interface: "wlan[0-9]", Role: RoleNever}, {Interface: "w*", Role: RoleBond},
 			{Interface: "ppp0", Role: RoleOverflow, CapBytes: 50e9, Metered: true},

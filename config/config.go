@@ -18,6 +18,9 @@
 //	paths.go          files, folders and sockets
 //	rule.go           networks and ports that clients reach or not
 //	tcp.go            how TCP travels
+//	packetrule.go   which policy chooses the uplinks of packets
+//	match.go          which packets that is about
+//	matchtext.go      how it is written
 //	uplink.go       which uplinks are used, and how
 //	assign.go       addresses for clients that have none of their own
 //	unavailable.go  what is valid but not built yet

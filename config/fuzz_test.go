@@ -66,6 +66,7 @@ func FuzzClient(f *testing.F) {
 		}
 		checkTCP(t, c.Tunnel.TCP, c.Tunnel.Packets, c.Tunnel.Congestion)
 		checkLimits(t, c.Limits)
+		checkRules(t, c.Rules)
 		for _, r := range c.Uplinks {
 			known := slices.Contains([]Role{RoleBond, RoleOverflow, RoleBackup, RoleNever}, r.Role)
 			if r.Interface == "" || !known || r.CapBytes > 1e18 {
@@ -143,6 +144,7 @@ func checkServer(t *testing.T, s *Server) {
 		t.Fatalf("limits %+v", s.Limits)
 	}
 	checkEgress(t, s.Egress)
+	checkRules(t, s.Rules)
 	if n := len(s.Tunnel.Addresses); n == 0 || n > 2 || n == 2 && s.Tunnel.Addresses[0].Addr().Is4() == s.Tunnel.Addresses[1].Addr().Is4() {
 		t.Fatalf("tunnel addresses %v", s.Tunnel.Addresses)
 	}
@@ -221,6 +223,20 @@ func checkEgress(t *testing.T, e Egress) {
 	}
 }
 
+// checkRules checks that each has a policy and may be the first that matches.
+func checkRules(t *testing.T, rules []PacketRule) {
+	for i, r := range rules {
+		if !slices.Contains(policies, r.Policy) {
+			t.Fatalf("rule %+v", r)
+		}
+		for _, before := range rules[:i] {
+			if before.Match.covers(r.Match) {
+				t.Fatalf("%v hides %v", before.Match, r.Match)
+			}
+		}
+	}
+}
+
 func checkDevice(t *testing.T, name string) {
 	if name == "" || len(name) > 15 || strings.ContainsAny(name, "/ :%\t\n") || name == "all" || name == "default" || name == "." || name == ".." {
 		t.Fatalf("device %q", name)
@@ -272,6 +288,9 @@ func serverText(s *Server) string {
 		s.Limits.StreamsPerClient, s.Limits.Streams, s.Limits.NewStreamsPerSecond)
 	// No memory above 2^53 bytes is allowed, so its megabytes are exact to the byte.
 	fmt.Fprintf(&b, "memory = \"%.6fMB\"\nresume = %q\n", float64(s.Limits.MemoryBytes)/1e6, s.Limits.Resume)
+	for _, r := range s.Rules {
+		fmt.Fprintf(&b, "[[rule]]\nmatch = %q\npolicy = %q\n", r.Match, r.Policy)
+	}
 	for _, c := range s.Clients {
 		fmt.Fprintf(&b, "[[client]]\nname = %q\npublic_key = %q\n", c.Name, c.PublicKey)
 		list("addresses", len(c.Addresses), func(i int) string { return c.Addresses[i].String() })

@@ -31,6 +31,10 @@ var serverSchema = schema{
 	{key: "limits.memory", typ: typeString, def: `"1GiB"`},
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
 
+	{key: "rule", typ: typeTables},
+	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},
+	{key: "rule[].policy", typ: typeString, required: true, example: `"redundant"`},
+
 	{key: "client", typ: typeTables},
 	{key: "client[].name", typ: typeString, required: true, example: `"home"`},
 	{key: "client[].public_key", typ: typeString, required: true, example: `"…"`, how: "as printed on the client by: braid pubkey FILE"},
@@ -59,6 +63,10 @@ var clientSchema = schema{
 	{key: "limits.new_streams_per_second", typ: typeInteger, def: `500`},
 	{key: "limits.memory", typ: typeString, def: `"256MiB"`},
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
+
+	{key: "rule", typ: typeTables},
+	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},
+	{key: "rule[].policy", typ: typeString, required: true, example: `"redundant"`},
 
 	{key: "uplink", typ: typeTables},
 	{key: "uplink[].interface", typ: typeString, required: true, example: `"ppp*"`},

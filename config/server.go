@@ -15,6 +15,7 @@ type Server struct {
 	Tunnel         ServerTunnel
 	Egress         Egress
 	Limits         ServerLimits
+	Rules          []PacketRule   // in order; the first that matches counts
 	Clients        []ServerClient // in the order of the file
 }
 
@@ -82,6 +83,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 		},
 		Egress: egress(root.get("egress"), errs),
 		Limits: serverLimits(root.get("limits"), errs),
+		Rules:  packetRules(root.get("rule"), errs),
 	}
 	listen := root.get("listen")
 	s.Listen = bare(listenConflicts(each(listen, errs, parseListen), errs))
