@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/scheduler/policy"
 	"braid/tunnel/wire"
 )
 
@@ -76,7 +77,7 @@ func (discardConn) Write(b []byte) (int, error) { return len(b), nil }
 
 // laneOf returns a lane with one path, on a carrier that is nobody's.
 func laneOf(c *carrier, deliver func([]byte)) *packetLane {
-	l := newPacketLane(wire.SessionID{1}, deliver)
+	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, deliver)
 	c.packets = l.newPath(false, func([]byte) error { return nil })
 	c.packets.attach(time.Now(), true, false)
 	return l

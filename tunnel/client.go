@@ -18,6 +18,7 @@ import (
 
 	"braid/crypto"
 	"braid/scheduler"
+	"braid/scheduler/policy"
 	"braid/tunnel/wire"
 )
 
@@ -52,6 +53,7 @@ type ClientConfig struct {
 	Terminator NewTerminator
 	Exempt     []netip.Prefix // TCP from and to here travels as packets
 	Limits     StreamLimits
+	Rules      policy.Rules // of the packets that it sends; indexes in policy.Names
 	// CapUsed tells what an uplink has carried before this process; nil, and
 	// the zero record, mean nothing.
 	CapUsed  func(uplink string) scheduler.CapRecord

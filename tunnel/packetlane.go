@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"braid/scheduler/choice"
+	"braid/scheduler/policy"
 	"braid/scheduler/queue"
 	"braid/scheduler/sequence"
 	"braid/tunnel/wire"
@@ -33,20 +33,20 @@ type packetLane struct {
 	session wire.SessionID
 	deliver func(packet []byte) // of the peer, checked, once each; any goroutine
 
-	mu      sync.Mutex // guards what follows
-	policy  choice.Policy
-	flows   *queue.Table[queue.Behaviour]
-	seed    maphash.Seed
-	paths   []*packetPath
-	ids     int                   // given so far
-	waiting *queue.Queue[*parcel] // while no path works; nil: nothing ever has
-	waited  time.Time             // when something last began to wait there
-	number  uint64                // of the next packet that is sent
-	gone    [2]queue.Counters     // of queues that are no more
-	resent  uint64                // packets, to another path
-	closed  bool
-	scratch struct { // of one call
-		view    []choice.Path
+	mu       sync.Mutex // guards what follows
+	policies *policy.Set
+	flows    *queue.Table[packetFlow]
+	seed     maphash.Seed
+	paths    []*packetPath
+	ids      int                   // given so far
+	waiting  *queue.Queue[*parcel] // while no path works; nil: nothing ever has
+	waited   time.Time             // when something last began to wait there
+	number   uint64                // of the next packet that is sent
+	gone     [2]queue.Counters     // of queues that are no more
+	resent   uint64                // packets, to another path
+	closed   bool
+	view     packetView // of one call
+	scratch  struct {   // likewise
 		to      []int
 		parcels []*parcel
 	}
@@ -58,14 +58,21 @@ type packetLane struct {
 	}
 }
 
-// laneFlows is how many flows a session's classes are remembered of.
+// packetFlow is what is remembered of a flow.
+type packetFlow struct {
+	behaviour queue.Behaviour
+	policy    int // index in the lane's policies
+}
+
+// laneFlows is how many flows a session remembers.
 const laneFlows = 1024
 
-func newPacketLane(session wire.SessionID, deliver func([]byte)) *packetLane {
+// newPacketLane makes the lane of a session, whose policies are chosen by rules.
+func newPacketLane(session wire.SessionID, rules policy.Rules, deliver func([]byte)) *packetLane {
 	seed := maphash.MakeSeed()
 	return &packetLane{
-		session: session, deliver: deliver, policy: choice.NewPinned(seed), seed: seed,
-		flows: queue.NewTable[queue.Behaviour](laneFlows, seed),
+		session: session, deliver: deliver, policies: policy.NewSet(seed, rules), seed: seed,
+		flows: queue.NewTable[packetFlow](laneFlows, seed),
 	}
 }
 
@@ -92,39 +99,20 @@ func (l *packetLane) push(now time.Time, list []*parcel) {
 			continue
 		}
 		c.header, c.since = h, now
-		flow, _ := l.flows.Get(&h.Key)
-		c.class = flow.Sent(now, &h, len(c.packet))
+		f, fresh := l.flows.Get(&h.Key)
+		if fresh {
+			f.policy = l.policies.For(&h)
+		}
+		c.policy, c.class = f.policy, f.behaviour.Sent(now, &h, len(c.packet))
 		l.placeLocked(now, c)
 	}
 	l.wakeLocked()
 }
 
-// lookLocked brings what the policy is told up to date.
-func (l *packetLane) lookLocked(now time.Time) {
-	l.scratch.view = l.scratch.view[:0]
-	carriers := 0
-	for _, p := range l.paths {
-		if p.last {
-			continue
-		}
-		carriers++
-		if p.usable {
-			l.scratch.view = append(l.scratch.view, p.viewLocked(now))
-		}
-	}
-	for _, p := range l.paths {
-		if p.last && carriers == 0 && !p.stuckLocked(now) {
-			l.scratch.view = append(l.scratch.view, p.viewLocked(now))
-		}
-	}
-}
-
-// placeLocked gives a parcel to the path that the policy chooses of those that
+// placeLocked gives a parcel to the path that its policy chooses of those that
 // lookLocked saw, and copies to others.
 func (l *packetLane) placeLocked(now time.Time, c *parcel) {
-	s := &l.scratch
-	s.to = l.policy.Pick(now, choice.Packet{Key: c.header.Key, Class: c.class, Bytes: len(c.packet), DSCP: c.header.DSCP}, s.view, s.to[:0])
-	if len(s.to) == 0 {
+	if len(l.view.paths) == 0 {
 		if l.waiting == nil {
 			l.waiting = l.newQueue()
 		}
@@ -132,26 +120,16 @@ func (l *packetLane) placeLocked(now time.Time, c *parcel) {
 		enqueue(l.waiting, now, c)
 		return
 	}
-	if len(s.to) > 1 {
+	to := l.policies.Pick(c.policy, now, policy.Packet{Key: c.header.Key, Class: c.class, Bytes: len(c.packet), DSCP: c.header.DSCP},
+		l.view.told[c.class], l.scratch.to[:0])
+	l.scratch.to = to
+	if len(to) > 1 {
 		l.numberLocked(c) // so that the copies are known as such
-	}
-	for i, id := range s.to {
-		for n, p := range l.paths {
-			if p.id != id {
-				continue
-			}
-			mine := c
-			if i < len(s.to)-1 {
-				mine = c.clone()
-			}
-			l.paths[n].queueLocked(now, mine)
-			for v := range s.view {
-				if s.view[v].ID == id {
-					s.view[v].Queued = p.q.Bytes()
-				}
-			}
+		for _, id := range to[1:] {
+			l.view.of(id, len(c.packet)).queueLocked(now, c.clone())
 		}
 	}
+	l.view.of(to[0], len(c.packet)).queueLocked(now, c)
 }
 
 // enqueue gives a parcel to a queue. What has been sent is not cut: the peer may
@@ -184,7 +162,7 @@ func (l *packetLane) wakeLocked() {
 // one goes out.
 func (l *packetLane) settleLocked(now time.Time) {
 	l.lookLocked(now)
-	if len(l.scratch.view) > 0 && l.waiting != nil && l.waiting.Len() > 0 {
+	if len(l.view.paths) > 0 && l.waiting != nil && l.waiting.Len() > 0 {
 		l.moveLocked(now, l.waiting)
 	}
 	l.wakeLocked()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"braid/scheduler"
+	"braid/scheduler/policy"
 	"braid/scheduler/queue"
 	"braid/tunnel/wire"
 )
@@ -17,6 +18,11 @@ import (
 // numbered is a packet that says who it is.
 func numbered(src, dst string, n int) []byte {
 	return packet(src, dst, append(binary.BigEndian.AppendUint32(nil, uint32(n)), 0)...) // not refusedByKernel
+}
+
+// thick is numbered, and too long to have copies at once.
+func thick(src, dst string, n int) []byte {
+	return packet(src, dst, append(binary.BigEndian.AppendUint32(make([]byte, 500), uint32(n)), 0)...)
 }
 
 func markOf(p []byte) int { return int(binary.BigEndian.Uint32(p[len(p)-5:])) }
@@ -58,8 +64,8 @@ func TestPacketsUsePaths(t *testing.T) {
 		c := w.bothUp()
 		up, down := w.collect(w.serverTUN), w.collect(c.tun)
 		for i := range 100 {
-			c.tun.toBraid <- numbered("10.77.0.2", "198.51.100.7", i)
-			w.serverTUN.toBraid <- numbered("198.51.100.7", "10.77.0.2", i)
+			c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
+			w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
 			time.Sleep(20 * time.Millisecond)
 		}
 		w.once(up(), 100)
@@ -110,8 +116,8 @@ func TestPathDeathResends(t *testing.T) {
 				up, down := w.collect(w.serverTUN), w.collect(c.tun)
 				const n = 400
 				for i := range n {
-					c.tun.toBraid <- numbered("10.77.0.2", "198.51.100.7", i)
-					w.serverTUN.toBraid <- numbered("198.51.100.7", "10.77.0.2", i)
+					c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
+					w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
 					time.Sleep(20 * time.Millisecond)
 					switch i {
 					case 100:
@@ -154,8 +160,8 @@ func TestSilenceOfACall(t *testing.T) {
 		up, down := silence(w.serverTUN), silence(c.tun)
 		victim := "dsl"
 		for i := range 300 {
-			c.tun.toBraid <- numbered("10.77.0.2", "198.51.100.7", i)
-			w.serverTUN.toBraid <- numbered("198.51.100.7", "10.77.0.2", i)
+			c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
+			w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
 			time.Sleep(20 * time.Millisecond)
 			if i == 100 {
 				if c.path("lte").Packets.TxPackets > c.path("dsl").Packets.TxPackets {
@@ -182,8 +188,8 @@ func TestBrokenPathResends(t *testing.T) {
 		up, down := w.collect(w.serverTUN), w.collect(c.tun)
 		const n = 200
 		for i := range n {
-			c.tun.toBraid <- numbered("10.77.0.2", "198.51.100.7", i)
-			w.serverTUN.toBraid <- numbered("198.51.100.7", "10.77.0.2", i)
+			c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
+			w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
 			if i%40 == 20 {
 				w.net.mu.Lock()
 				for _, p := range w.net.paths {
@@ -219,7 +225,7 @@ func TestPacketsWaitForAPath(t *testing.T) {
 		})
 		const n = 300
 		for i := range n {
-			c.tun.toBraid <- numbered("10.77.0.2", "198.51.100.7", i)
+			c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
 			time.Sleep(10 * time.Millisecond)
 		}
 		w.net.setHole("lte", false)
@@ -238,7 +244,7 @@ func TestPacketsWaitForAPath(t *testing.T) {
 
 // What is kept and what waits is bounded, however much the host sends.
 func TestPacketMemoryIsBounded(t *testing.T) {
-	l := newPacketLane(wire.SessionID{1}, nil)
+	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
 	p := l.newPath(false, nil)
 	p.attach(time.Now(), true, false)
 	now := time.Now()
@@ -280,7 +286,7 @@ func TestPacketMemoryIsBounded(t *testing.T) {
 // The writer may be writing what the peer has already acknowledged, and what has
 // gone to another path: neither changes under it.
 func TestParcelsAreNotReusedWhileWritten(t *testing.T) {
-	l := newPacketLane(wire.SessionID{1}, nil)
+	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
 	p, other := l.newPath(false, nil), l.newPath(false, nil)
 	now := time.Now()
 	p.attach(now, true, false)
@@ -314,7 +320,7 @@ func TestParcelsAreNotReusedWhileWritten(t *testing.T) {
 
 // A peer cannot say that it has what was not sent, nor take back its word.
 func TestArrivedIsChecked(t *testing.T) {
-	l := newPacketLane(wire.SessionID{1}, nil)
+	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
 	p := l.newPath(false, nil)
 	now := time.Now()
 	p.attach(now, true, false)
@@ -339,7 +345,7 @@ func TestArrivedIsChecked(t *testing.T) {
 
 // A super-packet is cut for a slow path, and what was sent goes whole to another.
 func TestSuperPacketsAreCut(t *testing.T) {
-	l := newPacketLane(wire.SessionID{1}, nil)
+	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
 	p, other := l.newPath(false, nil), l.newPath(false, nil)
 	now := time.Now()
 	p.attach(now, true, false)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"braid/scheduler"
-	"braid/scheduler/choice"
+	"braid/scheduler/policy"
 	"braid/scheduler/queue"
 	"braid/tunnel/wire"
 )
@@ -33,6 +33,7 @@ type packetPath struct {
 	told     struct { // what others measured; 0: nothing
 		rtt  time.Duration
 		rate scheduler.BitRate
+		loss float64
 	}
 	rate deliveryRate
 
@@ -139,65 +140,25 @@ func (p *packetPath) use(now time.Time, usable, standby, late bool) {
 	l.settleLocked(now)
 }
 
-// copyLocked sends copies of what is sparse, and may not have arrived, on other
-// paths.
+// copyLocked sends copies of what is sparse, and may not have arrived, on the path
+// where they arrive first.
 func (p *packetPath) copyLocked(now time.Time) {
 	l := p.lane
-	if !slices.ContainsFunc(l.paths, func(o *packetPath) bool { return o.usable && !o.late && !o.last }) {
+	l.lookLocked(now)
+	id, ok := policy.Second(l.view.told[queue.Sparse], p.id)
+	if !ok {
 		return
 	}
-	l.lookLocked(now)
+	to := l.view.of(id, 0)
+	if to.late {
+		return
+	}
 	p.kept.each(func(c *parcel) {
-		if c.class == queue.Sparse {
-			l.placeAgainLocked(now, c.clone())
+		if c.class == queue.Sparse && !c.stale(now) {
+			l.resent++
+			to.queueLocked(now, c.clone())
 		}
 	})
-}
-
-const (
-	// lateRTT is added to the round trip of a path that is late, and unknownRTT is
-	// that of one that nobody has measured: any other is nearer, but for one that
-	// is late.
-	lateRTT    = time.Second
-	unknownRTT = lateRTT / 2
-)
-
-// tellRTT says what others measure of the path's round trip.
-func (p *packetPath) tellRTT(rtt time.Duration) {
-	p.lane.mu.Lock()
-	defer p.lane.mu.Unlock()
-	if rtt > 0 {
-		p.told.rtt = rtt
-	}
-}
-
-// tellRate says what the uplink was seen to deliver of late, streams counted.
-func (p *packetPath) tellRate(rate scheduler.BitRate) {
-	p.lane.mu.Lock()
-	defer p.lane.mu.Unlock()
-	p.told.rate = rate
-}
-
-// viewLocked is the path as policies see it. While packets are sent their own
-// round trips count, which know of what waits in the kernel.
-func (p *packetPath) viewLocked(now time.Time) choice.Path {
-	v := choice.Path{ID: p.id, RTT: p.rtt.Smoothed, Variation: p.rtt.Variation, Rate: p.rate.at(now), Standby: p.standby}
-	if p.told.rtt > 0 && (v.RTT == 0 || p.kept.idle()) {
-		v.RTT = p.told.rtt
-	}
-	if v.RTT == 0 {
-		v.RTT = unknownRTT
-	}
-	if p.late {
-		v.RTT += lateRTT
-	}
-	if v.Rate > 0 {
-		v.Rate = max(v.Rate, float64(p.told.rate))
-	}
-	if p.q != nil {
-		v.Queued = p.q.Bytes()
-	}
-	return v
 }
 
 // stuckAfter is how long the bond may say nothing before no more packets are

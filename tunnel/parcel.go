@@ -18,6 +18,7 @@ type parcel struct {
 	packet []byte // virtio-net header and IP packet; at least parcelHead into buf
 	header queue.Header
 	class  queue.Class // of the flow, when it came
+	policy int         // of the flow, an index in the lane's
 	since  time.Time   // when it came
 	sent   time.Time   // when a carrier's writer last took it
 
@@ -51,7 +52,7 @@ func newParcel(packet []byte) *parcel {
 // clone copies a parcel.
 func (c *parcel) clone() *parcel {
 	n := newParcel(c.packet)
-	n.header, n.class, n.since, n.number, n.numbered = c.header, c.class, c.since, c.number, c.numbered
+	n.header, n.class, n.policy, n.since, n.number, n.numbered = c.header, c.class, c.policy, c.since, c.number, c.numbered
 	return n
 }
 

@@ -104,7 +104,8 @@ func (k *pathKeeper) carried(now time.Time, list []UplinkUsage, backlog bool) {
 	for _, p := range k.paths {
 		name := p.uplink.Name
 		if p.car != nil {
-			p.car.packets.tellRate(l.carried[name].DeliverTx)
+			u := l.carried[name]
+			p.car.packets.tellLine(&u)
 		}
 		before, after := was.carried[name], l.carried[name]
 		if p.cap != nil {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"braid/crypto"
+	"braid/scheduler/policy"
 	"braid/tunnel/relay"
 	"braid/tunnel/wire"
 )
@@ -44,6 +45,7 @@ type ServerConfig struct {
 	Connect  func(ctx context.Context, client string, o wire.Open) (relay.Socket, error)
 	Judge    func(client string, to netip.AddrPort) error
 	Limits   StreamLimits
+	Rules    policy.Rules // of the packets that it sends; indexes in policy.Names
 	Software string
 	Log      *slog.Logger
 }
@@ -92,6 +94,7 @@ func NewServer(cfg ServerConfig) *Server {
 	}
 	for _, p := range cfg.Peers {
 		ses := newSession(p)
+		ses.rules = cfg.Rules
 		ses.deliver = func(packet []byte) { s.inbound(ses, packet); ses.active.note() }
 		ses.newLane = func(id wire.SessionID) *lane {
 			return newLane(laneConfig{

@@ -13,6 +13,7 @@ import (
 
 	"braid/crypto"
 	"braid/scheduler"
+	"braid/scheduler/policy"
 	"braid/tunnel/wire"
 )
 
@@ -39,6 +40,7 @@ type session struct {
 	complain *rate.Limiter
 	newLane  func(wire.SessionID) *lane
 	deliver  func(packet []byte) // of the client
+	rules    policy.Rules        // of packets toward it
 	old      sync.WaitGroup      // lanes that are being closed
 	active   *activity
 
@@ -149,7 +151,7 @@ func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 	if s.packets != nil {
 		s.packets.close()
 	}
-	s.packets = newPacketLane(s.id, s.deliver)
+	s.packets = newPacketLane(s.id, s.rules, s.deliver)
 	if !s.ending {
 		s.lane = s.newLane(s.id)
 	}
@@ -321,7 +323,7 @@ func (s *session) sample(scratch []Subflow) []Subflow {
 	s.usage.sample(time.Now(), scratch)
 	for name, p := range s.paths {
 		if up := s.usage.uplinks[name]; up != nil {
-			p.car.packets.tellRate(up.DeliverTx)
+			p.car.packets.tellLine(up)
 		}
 	}
 	s.mu.Unlock()

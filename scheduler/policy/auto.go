@@ -47,7 +47,7 @@ func (a *Auto) Hedge() *Hedge { return a.hedge }
 // Pick is Policy's.
 func (a *Auto) Pick(now time.Time, p Packet, paths []Path, dst []int) []int {
 	dst = dst[:0]
-	paths = a.choice.of(paths)
+	paths = a.choice.of(paths, p.Class)
 	if len(paths) == 0 {
 		return dst
 	}

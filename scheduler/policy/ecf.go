@@ -52,7 +52,7 @@ func newECF(seed maphash.Seed) *ecf {
 
 func (e *ecf) Pick(_ time.Time, p Packet, paths []Path, dst []int) []int {
 	dst = dst[:0]
-	paths = e.choice.of(paths)
+	paths = e.choice.of(paths, p.Class)
 	if len(paths) == 0 {
 		return dst
 	}

@@ -50,8 +50,9 @@ func (h *Hedge) Late(d Delivery) time.Duration {
 }
 
 // Second returns the ID of the path on which a packet should be sent again that
-// went on the path first: the one on which it arrives first. It is false when
-// there is none but such as stand by, which carry no copies.
+// went on the path first: the one on which it arrives first, one that is late
+// after all others. It is false when there is none but such as stand by, which
+// carry no copies.
 func Second(paths []Path, first int) (id int, ok bool) {
 	best, least := -1, time.Duration(0)
 	for i := range paths {
@@ -59,7 +60,11 @@ func Second(paths []Path, first int) (id int, ok bool) {
 		if p.ID == first || p.Standby {
 			continue
 		}
-		if at := p.arrival(); best < 0 || at < least {
+		at := p.arrival()
+		if p.Late {
+			at += longest
+		}
+		if best < 0 || at < least {
 			best, least = i, at
 		}
 	}

@@ -14,9 +14,9 @@ type minRTT struct {
 // smoothed ones waver by that much.
 const shorter = 0.1
 
-func (m *minRTT) Pick(_ time.Time, _ Packet, paths []Path, dst []int) []int {
+func (m *minRTT) Pick(_ time.Time, p Packet, paths []Path, dst []int) []int {
 	dst = dst[:0]
-	paths = m.choice.of(paths)
+	paths = m.choice.of(paths, p.Class)
 	if len(paths) == 0 {
 		return dst
 	}

@@ -1,6 +1,10 @@
 package policy
 
-import "time"
+import (
+	"time"
+
+	"braid/scheduler/queue"
+)
 
 const (
 	// maxPaths is how many paths are heeded: more than a Multipath TCP
@@ -24,9 +28,10 @@ const (
 // choice holds the paths of which the first carries a packet.
 type choice struct{ space [maxPaths]Path }
 
-// of returns those in use: without the ones that stand by, unless all do. The
-// answer is good until the next call.
-func (c *choice) of(paths []Path) []Path {
+// of returns those in use for packets of a class: without the ones that stand by,
+// unless all do, and for sparse ones without those that are late, unless all are.
+// The answer is good until the next call.
+func (c *choice) of(paths []Path, class queue.Class) []Path {
 	paths = paths[:min(len(paths), maxPaths)]
 	standby := 0
 	for i := range paths {
@@ -34,12 +39,27 @@ func (c *choice) of(paths []Path) []Path {
 			standby++
 		}
 	}
-	if standby == 0 || standby == len(paths) {
-		return paths
+	if standby > 0 && standby < len(paths) {
+		paths = c.only(paths, func(p *Path) bool { return !p.Standby })
 	}
+	late := 0
+	for i := range paths {
+		if paths[i].Late {
+			late++
+		}
+	}
+	if class == queue.Sparse && late > 0 && late < len(paths) {
+		paths = c.only(paths, func(p *Path) bool { return !p.Late })
+	}
+	return paths
+}
+
+// only copies those that are wanted, in their order. paths may be what it has
+// returned.
+func (c *choice) only(paths []Path, want func(*Path) bool) []Path {
 	n := 0
 	for i := range paths {
-		if !paths[i].Standby {
+		if want(&paths[i]) {
 			c.space[n] = paths[i]
 			n++
 		}

@@ -30,6 +30,11 @@ type Path struct {
 	// Standby says that it carries packets only when no other does, and copies
 	// only where every path is asked for.
 	Standby bool
+
+	// Late says that an answer is overdue, so that it may be dead. Sparse packets
+	// take another path then, if there is one of the same standing; bulk flows stay,
+	// since most such doubts are none.
+	Late bool
 }
 
 // Packet is what a policy is told of a packet.
@@ -54,16 +59,18 @@ type Policy interface {
 type kind struct {
 	name    string
 	spreads bool
-	make    func(maphash.Seed) Policy
+	hedges  bool // late packets are sent again
+	copies  bool // packets of any size have copies
+	make    func(maphash.Seed, *Hedge) Policy
 }
 
 var kinds = []kind{
-	{"auto", false, func(seed maphash.Seed) Policy { return NewAuto(seed, NewHedge(0)) }},
-	{"redundant", false, func(maphash.Seed) Policy { return redundant{} }},
-	{"weighted", false, func(seed maphash.Seed) Policy { return newWeighted(seed) }},
-	{"roundrobin", true, func(maphash.Seed) Policy { return &roundRobin{} }},
-	{"minrtt", false, func(maphash.Seed) Policy { return &minRTT{} }},
-	{"ecf", true, func(seed maphash.Seed) Policy { return newECF(seed) }},
+	{name: "auto", hedges: true, make: func(seed maphash.Seed, h *Hedge) Policy { return NewAuto(seed, h) }},
+	{name: "redundant", copies: true, make: func(maphash.Seed, *Hedge) Policy { return redundant{} }},
+	{name: "weighted", make: func(seed maphash.Seed, _ *Hedge) Policy { return newWeighted(seed) }},
+	{name: "roundrobin", spreads: true, make: func(maphash.Seed, *Hedge) Policy { return &roundRobin{} }},
+	{name: "minrtt", make: func(maphash.Seed, *Hedge) Policy { return &minRTT{} }},
+	{name: "ecf", spreads: true, make: func(seed maphash.Seed, _ *Hedge) Policy { return newECF(seed) }},
 }
 
 // Names are those that New knows, the default first.
@@ -87,7 +94,7 @@ func Spreads(name string) bool {
 func New(name string, seed maphash.Seed) (Policy, error) {
 	for _, k := range kinds {
 		if k.name == name {
-			return k.make(seed), nil
+			return k.make(seed, NewHedge(0)), nil
 		}
 	}
 	return nil, fmt.Errorf("make policy %q: must be one of %s", name, strings.Join(Names(), ", "))

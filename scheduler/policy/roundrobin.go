@@ -9,9 +9,9 @@ type roundRobin struct {
 	begun  bool
 }
 
-func (r *roundRobin) Pick(_ time.Time, _ Packet, paths []Path, dst []int) []int {
+func (r *roundRobin) Pick(_ time.Time, p Packet, paths []Path, dst []int) []int {
 	dst = dst[:0]
-	paths = r.choice.of(paths)
+	paths = r.choice.of(paths, p.Class)
 	if len(paths) == 0 {
 		return dst
 	}

@@ -27,7 +27,7 @@ func newWeighted(seed maphash.Seed) *weighted {
 
 func (w *weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) []int {
 	dst = dst[:0]
-	paths = w.choice.of(paths)
+	paths = w.choice.of(paths, p.Class)
 	if len(paths) == 0 {
 		return dst
 	}
