@@ -46,6 +46,10 @@ var sampleClient = &Client{
 		},
 	},
 	Carriers: Carriers{Bond: 6, Idle: 2, Reverse: 1},
+	PacketLane: PacketLane{
+		Sparse: PacketClass{Packets: 5000, Bytes: 1e6, DelayMs: 0.4}, Bulk: PacketClass{Packets: 90_000, Dropped: 30, TooOld: 2, DelayMs: 8.1},
+		CopiesAtOnce: PacketCopies{Sent: 4000, Useful: 7}, CopiesAgain: PacketCopies{Sent: 5, Useful: 4, Refused: 1}, Saved: 3,
+	},
 }
 
 var sampleServer = &Server{
@@ -238,6 +242,8 @@ lte     backup 98 %  up, standby  60.2 ms  0.0 %  0          0         0 B
 wlan0   never        off          –        0.0 %  0          0         0 B
   its role is never
 overflow: in use, the bond uplinks are full
+packets: sparse ones wait 0.4 ms, bulk 8.1 ms, 32 dropped, 4005 copies sent, 11 useful, 3 saved by a
+  copy
 streams: 3 open, 1 resumed, 2 failed
 stream to                    age    rate       bytes     over
 203.0.113.107:443            12s    48.2 Mb/s  123.5 MB  71 % dsl, 29 % lte

@@ -4,7 +4,7 @@
 // its own user can open (serve.go); the command line fetches it (fetch.go) and
 // prints it for people (text.go). On the same socket a client takes changes of
 // its uplinks' roles (change.go), if it was given a Changer. The types here and
-// in uplink.go and streams.go are that JSON: they know nothing of the rest of
+// in uplink.go, packets.go and streams.go are that JSON: they know nothing of the rest of
 // braid, and the names of their fields stay.
 package control
 
@@ -75,41 +75,6 @@ type Packets struct {
 	Isolated  uint64 `json:"isolated"`  // inbound, toward another client
 	Refused   uint64 `json:"refused"`   // inbound, refused by the host's kernel
 	Malformed uint64 `json:"malformed"` // carriers ended for what the peer sent
-}
-
-// PacketLane is what became of packets in this session.
-type PacketLane struct {
-	Sparse PacketClass `json:"sparse"` // outbound, as Bulk
-	Bulk   PacketClass `json:"bulk"`
-	// Waiting packets have no path that works, Resent ones were sent again on
-	// another path, and Duplicates arrived a second time. A super-packet counts
-	// once.
-	Waiting    int    `json:"waiting"`
-	Resent     uint64 `json:"resent"`
-	Duplicates uint64 `json:"duplicates"`
-}
-
-// PacketClass is what became of the packets of one class of flows in the queues
-// in front of the uplinks. Packets are those that super-packets are cut into.
-type PacketClass struct {
-	Packets    uint64  `json:"packets"` // that left
-	Bytes      uint64  `json:"bytes"`
-	Dropped    uint64  `json:"dropped"`    // because the queue was long (CoDel)
-	Overflowed uint64  `json:"overflowed"` // because memory was short
-	TooOld     uint64  `json:"too_old"`
-	Marked     uint64  `json:"marked"`   // with ECN, instead of dropped
-	DelayMs    float64 `json:"delay_ms"` // in the queue where it is longest, smoothed
-	DelayMaxMs float64 `json:"delay_max_ms"`
-}
-
-// PathPackets is what one uplink's path carrier brought of the packet lane: IP
-// packets, a super-packet being one, also those that were sent or came twice.
-type PathPackets struct {
-	TxPackets uint64 `json:"tx_packets"`
-	TxBytes   uint64 `json:"tx_bytes"`
-	RxPackets uint64 `json:"rx_packets"`
-	RxBytes   uint64 `json:"rx_bytes"`
-	Queued    int    `json:"queued_bytes"` // that wait in front of it
 }
 
 // Server is the status of a server.

@@ -44,6 +44,7 @@ func (s *Client) text(b *strings.Builder) {
 		uplinkTable(b, "uplink", s.Uplinks)
 	}
 	s.overflowText(b)
+	s.PacketLane.text(b)
 	s.Streams.text(b, s.Session.State)
 }
 
@@ -69,6 +70,7 @@ func (s *Server) text(b *strings.Builder) {
 		if len(c.Uplinks) > 0 {
 			uplinkTable(b, "from", c.Uplinks)
 		}
+		c.PacketLane.text(b)
 		c.Streams.text(b, c.State)
 	}
 }

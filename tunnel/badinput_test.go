@@ -27,8 +27,8 @@ func (w *world) raw(hello []byte) *tls.Conn {
 
 // frameOf makes a Packet frame.
 func frameOf(number uint64, packet []byte) []byte {
-	f := append(make([]byte, parcelHead), packet...)
-	wire.PutPacketHead(f, wire.PacketHead{Number: number})
+	f := append(make([]byte, wire.HeaderLen+wire.PacketHeadLen), packet...)
+	wire.PutPacketHead(f, &wire.PacketHead{Number: number})
 	return f
 }
 

@@ -195,8 +195,8 @@ func inboundPath(tb testing.TB, d *sourceDevice) func() {
 		f = f[:0]
 		for _, p := range d.packets {
 			start := len(f)
-			f = append(append(f, make([]byte, parcelHead)...), p...)
-			wire.PutPacketHead(f[start:], wire.PacketHead{Number: number})
+			f = append(append(f, make([]byte, wire.HeaderLen+wire.PacketHeadLen)...), p...)
+			wire.PutPacketHead(f[start:], &wire.PacketHead{Number: number})
 			number++
 		}
 		if err := c.write(f); err != nil {

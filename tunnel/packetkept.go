@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"braid/scheduler/policy"
+	"braid/scheduler/queue"
 	"braid/tunnel/wire"
 )
 
@@ -21,6 +23,8 @@ type kept struct {
 	released uint64 // how many were written and are kept no more
 	arrived  uint64 // as the peer said
 	left     bool   // leave was called while the writer wrote
+
+	sparse outstanding
 }
 
 // keptBytes bounds the buffers that wait for the peer's word. What is beyond is
@@ -28,7 +32,25 @@ type kept struct {
 // of a second.
 const keptBytes = 5 << 20
 
-func (k *kept) take(c *parcel) { k.writing = append(k.writing, c) }
+// take keeps a packet, and returns its index on the carrier.
+func (k *kept) take(c *parcel) (index uint64) {
+	k.writing = append(k.writing, c)
+	return k.released + uint64(len(k.written)-k.first+len(k.writing)-1)
+}
+
+// nth is the packet with that index on the carrier, nil if it is kept no more.
+func (k *kept) nth(index uint64) *parcel {
+	if index < k.released {
+		return nil
+	}
+	i := index - k.released
+	if n := uint64(len(k.written) - k.first); i < n {
+		return k.written[k.first+int(i)]
+	} else if i -= n; i < uint64(len(k.writing)) && !k.left {
+		return k.writing[i]
+	}
+	return nil
+}
 
 // idle reports whether the peer has everything.
 func (k *kept) idle() bool { return len(k.written) == k.first && len(k.writing) == 0 }
@@ -63,33 +85,46 @@ func (k *kept) wrote() {
 	}
 }
 
+// news is what a word of the peer says.
+type news struct {
+	sent  time.Time // when the last of those that are new was taken; zero: that is forgotten
+	bytes int       // of those that are new, as far as they are known
+	again int       // of these, copies that were sent again
+}
+
 // acknowledge takes the peer's word that so many packets have arrived on the
-// carrier. sent is when the last of them was taken, zero where that is forgotten,
-// and bytes how long those are that are new, as far as they are known.
-func (k *kept) acknowledge(packets uint64) (sent time.Time, bytes int, err error) {
+// carrier, and how long sparse ones took.
+func (k *kept) acknowledge(now time.Time, packets uint64, took *policy.Delivery) (n news, err error) {
 	all := k.released + uint64(len(k.written)-k.first)
 	switch {
 	case packets < k.arrived:
-		return sent, 0, fmt.Errorf("%w arrived: %d packets after %d", wire.ErrMalformed, packets, k.arrived)
+		return n, fmt.Errorf("%w arrived: %d packets after %d", wire.ErrMalformed, packets, k.arrived)
 	case packets > all+uint64(len(k.writing)):
-		return sent, 0, fmt.Errorf("%w arrived: %d packets of %d", wire.ErrMalformed, packets, all+uint64(len(k.writing)))
+		return n, fmt.Errorf("%w arrived: %d packets of %d", wire.ErrMalformed, packets, all+uint64(len(k.writing)))
 	}
 	if packets == k.arrived {
-		return sent, 0, nil
+		return n, nil
 	}
-	for n := max(k.arrived, k.released); n < packets; n++ {
+	for i := max(k.arrived, k.released); i < packets; i++ {
 		var c *parcel
-		if n < all {
-			c = k.written[k.first+int(n-k.released)]
+		if i < all {
+			c = k.written[k.first+int(i-k.released)]
 		} else { // the reader was quicker than the writer
-			c = k.writing[n-all]
+			c = k.writing[i-all]
 		}
-		bytes += len(c.packet)
-		sent = c.sent
+		n.bytes += len(c.packet)
+		n.sent = c.sent
+		if c.class == queue.Sparse {
+			took.Took(now.Sub(c.sent))
+		}
+		if c.kind == wire.CopyAgain {
+			n.again++
+		}
 	}
 	k.arrived = packets
+	k.sparse.below(packets)
 	k.release(packets)
-	return sent, bytes, nil
+	return n, nil
 }
 
 // release frees those written, up to the one with that number on the carrier.
@@ -111,19 +146,24 @@ func (k *kept) release(upTo uint64) {
 	}
 }
 
-// leave appends all that the peer may not have, oldest first, and keeps nothing.
-// What is being written is copied.
+// leave appends all that the peer may not have, oldest first, but for copies, whose
+// originals are elsewhere, and keeps nothing. What is being written is copied.
 func (k *kept) leave(list []*parcel) []*parcel {
 	for _, c := range k.written[k.first:] {
 		k.released++
+		if c.isCopy() {
+			c.free()
+			continue
+		}
+		c.kind = wire.Moved
 		list = append(list, c)
 	}
 	clear(k.written)
 	k.written, k.first, k.bytes = k.written[:0], 0, 0
 	if !k.left {
 		for i, c := range k.writing {
-			if k.released+uint64(i) >= k.arrived {
-				list = append(list, c.clone())
+			if k.released+uint64(i) >= k.arrived && !c.isCopy() {
+				list = append(list, c.clone(wire.Moved))
 			}
 		}
 		k.left = len(k.writing) > 0

@@ -44,6 +44,10 @@ type packetLane struct {
 	number   uint64                // of the next packet that is sent
 	gone     [2]queue.Counters     // of queues that are no more
 	resent   uint64                // packets, to another path
+	copies   [2]CopyStatus         // by policy.Copy
+	behind   uint64                // packets that came after a copy
+	late     *time.Timer           // calls overdue; nil: it was never needed
+	lateAt   time.Time             // when; zero: it does not
 	closed   bool
 	view     packetView // of one call
 	scratch  struct {   // likewise
@@ -125,8 +129,9 @@ func (l *packetLane) placeLocked(now time.Time, c *parcel) {
 	l.scratch.to = to
 	if len(to) > 1 {
 		l.numberLocked(c) // so that the copies are known as such
+		c.copied = true
 		for _, id := range to[1:] {
-			l.view.of(id, len(c.packet)).queueLocked(now, c.clone())
+			l.view.of(id, len(c.packet)).queueLocked(now, c.clone(wire.CopyAtOnce))
 		}
 	}
 	l.view.of(to[0], len(c.packet)).queueLocked(now, c)
@@ -176,6 +181,10 @@ func (l *packetLane) moveLocked(now time.Time, q *queue.Queue[*parcel]) {
 	list := l.scratch.parcels[:0]
 	q.Drain(func(p queue.Packet[*parcel]) {
 		p.Meta.packet = p.Payload
+		if p.Meta.isCopy() {
+			p.Meta.free() // the original has not gone
+			return
+		}
 		list = append(list, p.Meta)
 	})
 	l.lookLocked(now)
@@ -219,6 +228,10 @@ func (l *packetLane) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+	l.lateAt = time.Time{}
+	if l.late != nil {
+		l.late.Stop()
+	}
 	for len(l.paths) > 0 {
 		l.detachLocked(time.Now(), l.paths[0])
 	}

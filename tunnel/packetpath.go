@@ -35,7 +35,9 @@ type packetPath struct {
 		rate scheduler.BitRate
 		loss float64
 	}
-	rate deliveryRate
+	rate   deliveryRate
+	took   policy.Delivery // of sparse packets, until the peer's word
+	copies pathCopies
 
 	in arrivals
 }
@@ -135,30 +137,9 @@ func (p *packetPath) use(now time.Time, usable, standby, late bool) {
 	case left:
 		p.leaveLocked(now)
 	case doubted && usable:
-		p.copyLocked(now)
+		p.doubtLocked(now)
 	}
 	l.settleLocked(now)
-}
-
-// copyLocked sends copies of what is sparse, and may not have arrived, on the path
-// where they arrive first.
-func (p *packetPath) copyLocked(now time.Time) {
-	l := p.lane
-	l.lookLocked(now)
-	id, ok := policy.Second(l.view.told[queue.Sparse], p.id)
-	if !ok {
-		return
-	}
-	to := l.view.of(id, 0)
-	if to.late {
-		return
-	}
-	p.kept.each(func(c *parcel) {
-		if c.class == queue.Sparse && !c.stale(now) {
-			l.resent++
-			to.queueLocked(now, c.clone())
-		}
-	})
 }
 
 // stuckAfter is how long the bond may say nothing before no more packets are
@@ -207,6 +188,7 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 	if !p.last {
 		unsent = p.rate.unsent()
 	}
+	hedged := l.canHedgeLocked(p)
 	for room := p.rate.piece(); room > 0; {
 		x, ok := p.q.Pop(now, max(room, leastPiece))
 		if !ok {
@@ -216,20 +198,47 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 		c := x.Meta
 		if x.More { // the rest lies where this part is
 			c = newParcel(x.Payload)
-			c.header, c.since = x.Meta.header, x.Since
+			c.header, c.since, c.policy = x.Meta.header, x.Since, x.Meta.policy
 			c.header.Segments = 1
 		} else {
 			c.packet = x.Payload
 		}
 		c.class, c.sent = x.Class, now
 		l.numberLocked(c)
-		p.kept.take(c)
+		p.takenLocked(c, hedged)
 		p.count.txPackets.Add(1)
 		p.count.txBytes.Add(uint64(len(c.packet) - wire.VnetLen))
 		room -= len(c.packet)
 		frames = append(frames, c.frame())
 	}
+	if hedged {
+		l.armLocked(now, p)
+	}
 	return frames, unsent
+}
+
+// takenLocked keeps and counts what is going to be written. hedged says that there
+// is another path for copies of what is late.
+func (p *packetPath) takenLocked(c *parcel, hedged bool) {
+	index := p.kept.take(c)
+	if c.kind < wire.Moved {
+		p.copies.sent[c.kind]++
+	}
+	switch l := p.lane; c.kind {
+	case wire.CopyAtOnce:
+		l.copies[policy.AtOnce].count(c)
+	case wire.CopyAgain:
+		l.copies[policy.Again].count(c)
+	default:
+		if hedged && c.class == queue.Sparse && !c.copied && l.policies.Hedges(c.policy) {
+			p.kept.sparse.add(index, c.sent)
+		}
+	}
+}
+
+func (s *CopyStatus) count(c *parcel) {
+	s.Sent++
+	s.Bytes += uint64(len(c.packet) - wire.VnetLen)
 }
 
 // wrote says that the frames of the last take have left, or never will.

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"time"
 
+	"braid/scheduler/policy"
 	"braid/scheduler/queue"
 )
 
@@ -13,6 +14,9 @@ type PacketLaneStatus struct {
 	Waiting      int    // packets that wait because no path works, super-packets being one
 	Resent       uint64 // packets sent again on another path, super-packets being one
 	Duplicates   uint64 // that arrived, likewise
+
+	AtOnce, Again CopyStatus // outbound
+	Saved         uint64     // packets of which only a copy has come, as far as is known
 }
 
 // ClassStatus is of one class of flows, outbound; packets are those that the
@@ -37,6 +41,10 @@ func (l *packetLane) status() (s PacketLaneStatus) {
 	l.mu.Lock()
 	s.Sparse, s.Bulk = l.classLocked(queue.Sparse), l.classLocked(queue.Bulk)
 	s.Resent = l.resent
+	s.AtOnce, s.Again = l.copyStatusLocked(policy.AtOnce), l.copyStatusLocked(policy.Again)
+	if useful := s.AtOnce.Useful + s.Again.Useful; useful > l.behind {
+		s.Saved = useful - l.behind
+	}
 	if l.waiting != nil {
 		s.Waiting = l.waiting.Len()
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // parcelHead is the room for a frame's header before its packet, bytes.
-const parcelHead = wire.HeaderLen + wire.PacketHeadLen
+const parcelHead = wire.HeaderLen + wire.MaxPacketHeadLen
 
 // parcel is a packet on its way out. Whoever holds it owns it, and frees it or
 // hands it on; nothing else refers to its bytes.
@@ -24,6 +24,8 @@ type parcel struct {
 
 	number   uint64
 	numbered bool // it has been sent, and must not change any more
+	kind     wire.CopyKind
+	copied   bool // another is on its way
 }
 
 // parcelSizes are the lengths of buffers: none is more than half empty, but for
@@ -50,11 +52,15 @@ func newParcel(packet []byte) *parcel {
 }
 
 // clone copies a parcel.
-func (c *parcel) clone() *parcel {
+func (c *parcel) clone(kind wire.CopyKind) *parcel {
 	n := newParcel(c.packet)
 	n.header, n.class, n.policy, n.since, n.number, n.numbered = c.header, c.class, c.policy, c.since, c.number, c.numbered
+	n.kind, n.copied = kind, true
 	return n
 }
+
+// isCopy reports whether the original is elsewhere.
+func (c *parcel) isCopy() bool { return c.kind == wire.CopyAtOnce || c.kind == wire.CopyAgain }
 
 // free gives a parcel up.
 func (c *parcel) free() {
@@ -69,10 +75,11 @@ func (c *parcel) free() {
 
 // frame writes the frame's head before the packet and returns the whole.
 func (c *parcel) frame() []byte {
+	h := wire.PacketHead{Number: c.number, Bulk: c.class == queue.Bulk, Copy: c.kind}
 	// What is left of a super-packet that was cut begins further behind.
-	start := len(c.buf) - cap(c.packet) - parcelHead
-	f := c.buf[start : start+parcelHead+len(c.packet)]
-	wire.PutPacketHead(f, wire.PacketHead{Number: c.number, Class: uint8(c.class)})
+	at := len(c.buf) - cap(c.packet)
+	f := c.buf[at-wire.HeaderLen-h.Len() : at+len(c.packet)]
+	wire.PutPacketHead(f, &h)
 	return f
 }
 

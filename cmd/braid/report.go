@@ -230,6 +230,7 @@ func packets(n tunnel.Counters) control.Packets {
 func packetLane(l tunnel.PacketLaneStatus) control.PacketLane {
 	return control.PacketLane{
 		Sparse: packetClass(l.Sparse), Bulk: packetClass(l.Bulk), Waiting: l.Waiting, Resent: l.Resent, Duplicates: l.Duplicates,
+		CopiesAtOnce: control.PacketCopies(l.AtOnce), CopiesAgain: control.PacketCopies(l.Again), Saved: l.Saved,
 	}
 }
 

@@ -68,7 +68,7 @@ const MaxControlLen = 16 << 10
 const MaxPacketLen = 65535 + 40
 
 // MaxPayloadLen is the largest payload of any frame, in bytes.
-const MaxPayloadLen = PacketHeadLen + VnetLen + MaxPacketLen
+const MaxPayloadLen = MaxPacketHeadLen + VnetLen + MaxPacketLen
 
 // ErrMalformed is wrapped by every error that a peer's bytes can cause. A
 // carrier that brings such bytes is ended.
