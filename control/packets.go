@@ -21,6 +21,11 @@ type PacketLane struct {
 	CopiesAgain  PacketCopies `json:"copies_again"`
 	// Saved packets came as a copy alone, as far as is known so far.
 	Saved uint64 `json:"saved"`
+	// Inbound, of flows that take several paths: Held packets wait for others.
+	// Disordered ones did so, and Passed are those that were waited for in vain.
+	Held       int    `json:"held"`
+	Disordered uint64 `json:"disordered"`
+	Passed     uint64 `json:"passed"`
 }
 
 // PacketCopies is what copies of packets did.

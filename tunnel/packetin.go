@@ -113,8 +113,13 @@ func (p *packetPath) receive(payload []byte) error {
 		in.duplicates++
 	}
 	in.Unlock()
-	p.in.note(time.Now(), &h, first)
-	if first {
+	now := time.Now()
+	p.in.note(now, &h, first)
+	switch {
+	case !first:
+	case h.Flow != 0:
+		p.lane.order.take(now, &h, p.id, packet)
+	default:
 		p.lane.deliver(packet)
 	}
 	return nil

@@ -22,10 +22,11 @@ import (
 //	  → is kept until the peer says that it arrived (packetkept.go); when the path
 //	    dies before that, it goes to another
 //	inbound: the carrier's reader checks it, and the window its number
+//	  → waits for others of its flow, if that takes several paths (packetorder.go)
 //	  → the host (packetin.go)
 //
 // One mutex serves the outbound half and another the inbound one. Neither is held
-// while anything is read or written.
+// while anything is read or written; that of packetorder.go is.
 
 // packetLane is one session's packets, in both directions, over all carriers
 // that can bring them.
@@ -42,6 +43,7 @@ type packetLane struct {
 	waiting  *queue.Queue[*parcel] // while no path works; nil: nothing ever has
 	waited   time.Time             // when something last began to wait there
 	number   uint64                // of the next packet that is sent
+	spread   uint32                // flows that took several paths so far
 	gone     [2]queue.Counters     // of queues that are no more
 	resent   uint64                // packets, to another path
 	copies   [2]CopyStatus         // by policy.Copy
@@ -55,7 +57,8 @@ type packetLane struct {
 		parcels []*parcel
 	}
 
-	in struct {
+	order *packetOrder
+	in    struct {
 		sync.Mutex // guards what follows
 		window     sequence.Window
 		duplicates uint64
@@ -66,6 +69,11 @@ type packetLane struct {
 type packetFlow struct {
 	behaviour queue.Behaviour
 	policy    int // index in the lane's policies
+
+	// Of a flow that takes several paths: its number on the wire, 0 before it has
+	// one, and the place of its next packet.
+	number uint32
+	place  uint64
 }
 
 // laneFlows is how many flows a session remembers.
@@ -76,7 +84,7 @@ func newPacketLane(session wire.SessionID, rules policy.Rules, deliver func([]by
 	seed := maphash.MakeSeed()
 	return &packetLane{
 		session: session, deliver: deliver, policies: policy.NewSet(seed, rules), seed: seed,
-		flows: queue.NewTable[packetFlow](laneFlows, seed),
+		flows: queue.NewTable[packetFlow](laneFlows, seed), order: newPacketOrder(deliver),
 	}
 }
 
@@ -108,9 +116,50 @@ func (l *packetLane) push(now time.Time, list []*parcel) {
 			f.policy = l.policies.For(&h)
 		}
 		c.policy, c.class = f.policy, f.behaviour.Sent(now, &h, len(c.packet))
-		l.placeLocked(now, c)
+		if l.policies.Whole(f.policy) {
+			l.placeWholeLocked(now, f, c)
+		} else {
+			l.placeLocked(now, c)
+		}
 	}
 	l.wakeLocked()
+}
+
+// wholeBytes is how long packets may be that go on several paths, as far as they can
+// be cut: what comes behind one on 10 Mb/s waits for 7 ms.
+const wholeBytes = 8 << 10
+
+// placeWholeLocked is placeLocked for a policy that takes several paths: a
+// super-packet is cut before, since parts of it, one by each path, could not be put
+// together.
+func (l *packetLane) placeWholeLocked(now time.Time, f *packetFlow, c *parcel) {
+	if c.header.Segments == 1 || len(c.packet) <= wholeBytes {
+		l.orderLocked(f, c)
+		l.placeLocked(now, c)
+		return
+	}
+	queue.Split(c.packet, wholeBytes, func(packet []byte) {
+		part := newParcel(packet)
+		part.header, part.since, part.policy, part.class = c.header, c.since, c.policy, c.class
+		part.header.SegmentBytes = min(c.header.SegmentBytes, len(packet))
+		l.orderLocked(f, part)
+		l.placeLocked(now, part)
+	})
+	c.free()
+}
+
+// orderLocked gives a packet its place in its flow, if that is spread.
+func (l *packetLane) orderLocked(f *packetFlow, c *parcel) {
+	c.whole = true
+	if !l.policies.Spreads(f.policy) {
+		return
+	}
+	if f.number == 0 {
+		l.spread++
+		f.number = l.spread
+	}
+	c.flow, c.place = f.number, f.place
+	f.place++
 }
 
 // placeLocked gives a parcel to the path that its policy chooses of those that
@@ -137,11 +186,11 @@ func (l *packetLane) placeLocked(now time.Time, c *parcel) {
 	l.view.of(to[0], len(c.packet)).queueLocked(now, c)
 }
 
-// enqueue gives a parcel to a queue. What has been sent is not cut: the peer may
-// have the whole.
+// enqueue gives a parcel to a queue. What has been sent is not cut, since the peer
+// may have the whole, nor what goes on several paths.
 func enqueue(q *queue.Queue[*parcel], now time.Time, c *parcel) {
 	h := c.header
-	if c.numbered {
+	if c.numbered || c.whole {
 		h.Segments = 1
 	}
 	q.Push(now, &h, queue.Packet[*parcel]{Payload: c.packet, Meta: c, Since: c.since})
@@ -236,4 +285,5 @@ func (l *packetLane) close() {
 		l.detachLocked(time.Now(), l.paths[0])
 	}
 	l.moveLocked(time.Now(), l.waiting)
+	l.order.close()
 }

@@ -15,8 +15,9 @@ type PacketLaneStatus struct {
 	Resent       uint64 // packets sent again on another path, super-packets being one
 	Duplicates   uint64 // that arrived, likewise
 
-	AtOnce, Again CopyStatus // outbound
-	Saved         uint64     // packets of which only a copy has come, as far as is known
+	AtOnce, Again CopyStatus  // outbound
+	Order         OrderStatus // inbound
+	Saved         uint64      // packets of which only a copy has come, as far as is known
 }
 
 // ClassStatus is of one class of flows, outbound; packets are those that the
@@ -52,6 +53,7 @@ func (l *packetLane) status() (s PacketLaneStatus) {
 	l.in.Lock()
 	s.Duplicates = l.in.duplicates
 	l.in.Unlock()
+	s.Order = l.order.status()
 	return s
 }
 

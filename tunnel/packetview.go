@@ -5,6 +5,8 @@ import (
 
 	"braid/scheduler/policy"
 	"braid/scheduler/queue"
+	"braid/scheduler/resequence"
+	"braid/tunnel/wire"
 )
 
 // packetView is what the lane's policies are told of its paths, as of one call.
@@ -71,6 +73,9 @@ func (p *packetPath) viewLocked(now time.Time) policy.Path {
 	if p.told.rtt > 0 && (v.RTT == 0 || p.kept.idle()) {
 		v.RTT = p.told.rtt
 	}
+	if v.Delivered = float64(p.told.rate); v.Delivered == 0 {
+		v.Delivered = p.rate.seen
+	}
 	if v.Rate > 0 {
 		v.Rate = max(v.Rate, float64(p.told.rate))
 	}
@@ -83,7 +88,24 @@ func (p *packetPath) tellRTT(rtt time.Duration) {
 	defer p.lane.mu.Unlock()
 	if rtt > 0 {
 		p.told.rtt = rtt
+		p.lane.waitLocked()
 	}
+}
+
+// waitLocked says for how long packets of a spread flow wait for each other: by how
+// much the paths' round trips differ. What the paths' queues add is mostly in one
+// direction, so they are not halved.
+func (l *packetLane) waitLocked() {
+	var space [wire.MaxUplinks]resequence.Delay
+	list := space[:0]
+	for _, p := range l.paths {
+		if p.usable && !p.last && len(list) < len(space) {
+			if rtt := max(p.told.rtt, p.rtt.Smoothed); rtt > 0 {
+				list = append(list, resequence.Delay{Mean: rtt, Variation: p.rtt.Variation})
+			}
+		}
+	}
+	l.order.wait.Store(int64(resequence.Wait(list)))
 }
 
 // tellLine says what the uplink was seen to deliver of late, streams counted, in

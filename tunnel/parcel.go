@@ -26,6 +26,10 @@ type parcel struct {
 	numbered bool // it has been sent, and must not change any more
 	kind     wire.CopyKind
 	copied   bool // another is on its way
+
+	whole bool   // it must not be cut
+	flow  uint32 // that takes several paths, and its place there; 0: none
+	place uint64
 }
 
 // parcelSizes are the lengths of buffers: none is more than half empty, but for
@@ -55,7 +59,7 @@ func newParcel(packet []byte) *parcel {
 func (c *parcel) clone(kind wire.CopyKind) *parcel {
 	n := newParcel(c.packet)
 	n.header, n.class, n.policy, n.since, n.number, n.numbered = c.header, c.class, c.policy, c.since, c.number, c.numbered
-	n.kind, n.copied = kind, true
+	n.kind, n.copied, n.whole, n.flow, n.place = kind, true, c.whole, c.flow, c.place
 	return n
 }
 
@@ -75,7 +79,7 @@ func (c *parcel) free() {
 
 // frame writes the frame's head before the packet and returns the whole.
 func (c *parcel) frame() []byte {
-	h := wire.PacketHead{Number: c.number, Bulk: c.class == queue.Bulk, Copy: c.kind}
+	h := wire.PacketHead{Number: c.number, Bulk: c.class == queue.Bulk, Copy: c.kind, Flow: c.flow, Place: c.place}
 	// What is left of a super-packet that was cut begins further behind.
 	at := len(c.buf) - cap(c.packet)
 	f := c.buf[at-wire.HeaderLen-h.Len() : at+len(c.packet)]

@@ -231,6 +231,7 @@ func packetLane(l tunnel.PacketLaneStatus) control.PacketLane {
 	return control.PacketLane{
 		Sparse: packetClass(l.Sparse), Bulk: packetClass(l.Bulk), Waiting: l.Waiting, Resent: l.Resent, Duplicates: l.Duplicates,
 		CopiesAtOnce: control.PacketCopies(l.AtOnce), CopiesAgain: control.PacketCopies(l.Again), Saved: l.Saved,
+		Held: l.Order.Held, Disordered: l.Order.Disordered, Passed: l.Order.Passed,
 	}
 }
 

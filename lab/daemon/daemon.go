@@ -333,16 +333,30 @@ type Status struct {
 		Carriers Carriers       `json:"carriers"`
 	} `json:"clients"`
 	Packets    map[string]int `json:"packets"`
-	PacketLane struct {
-		Bulk struct {
-			Packets    uint64 `json:"packets"`
-			Dropped    uint64 `json:"dropped"`
-			Overflowed uint64 `json:"overflowed"`
-			TooOld     uint64 `json:"too_old"`
-		} `json:"bulk"`
-	} `json:"packet_lane"`
-	Rejected  int `json:"rejected"`
-	Malformed int `json:"malformed"`
+	PacketLane PacketLane     `json:"packet_lane"`
+	Rejected   int            `json:"rejected"`
+	Malformed  int            `json:"malformed"`
+}
+
+// PacketLane is what became of packets that one end sent.
+type PacketLane struct {
+	Bulk struct {
+		Packets    uint64 `json:"packets"`
+		Dropped    uint64 `json:"dropped"`
+		Overflowed uint64 `json:"overflowed"`
+		TooOld     uint64 `json:"too_old"`
+	} `json:"bulk"`
+	CopiesAtOnce PacketCopies `json:"copies_at_once"`
+	CopiesAgain  PacketCopies `json:"copies_again"`
+	Saved        uint64       `json:"saved"`
+	Disordered   uint64       `json:"disordered"` // of what it received
+	Passed       uint64       `json:"passed"`
+}
+
+// PacketCopies is what copies of packets did.
+type PacketCopies struct {
+	Sent   uint64 `json:"sent"`
+	Useful uint64 `json:"useful"`
 }
 
 // Uplink is one uplink of Status.

@@ -27,11 +27,25 @@ import (
 // never wait long enough there for the slow one to be worth it: 48 Mb/s of 80
 // in the simulation.
 //
+// A sender that paces itself by what is delivered, as bbr does, makes no queue to
+// speak of, and so would never find the second path. So a path is full from 90 %
+// of its rate on, by a queue that is only counted (a phantom queue, Alizadeh et al.:
+// "Less is More", NSDI 2012), and what is beyond that of all of them the slowest
+// gets, as long as its queue has room: its rate may be more than anybody knows.
+//
 // The paper's second condition is about the last bytes of a transfer, of which
 // packets say nothing.
 type ecf struct {
-	choice choice
-	flows  *queue.Table[ecfFlow]
+	choice  choice
+	flows   *queue.Table[ecfFlow]
+	phantom [maxPaths]phantom // in the order of the paths of this Pick
+}
+
+// phantom is a path's queue if it had a part of its rate.
+type phantom struct {
+	id    int
+	at    time.Time
+	delay time.Duration
 }
 
 type ecfFlow struct {
@@ -44,20 +58,24 @@ const (
 	ecfBeta = 0.25
 	// roomy is the delay of a queue that has room: a little below CoDel's target.
 	roomy = 4 * time.Millisecond
+	// phantomPart is what part of its rate a path has for phantom queues.
+	phantomPart = 0.9
+	// phantomMost is how long those may get.
+	phantomMost = 2 * roomy
 )
 
 func newECF(seed maphash.Seed) *ecf {
 	return &ecf{flows: queue.NewTable[ecfFlow](maxFlows, seed)}
 }
 
-func (e *ecf) Pick(_ time.Time, p Packet, paths []Path, dst []int) []int {
+func (e *ecf) Pick(now time.Time, p Packet, paths []Path, dst []int) []int {
 	dst = dst[:0]
 	paths = e.choice.of(paths, p.Class)
 	if len(paths) == 0 {
 		return dst
 	}
 	if p.Class == queue.Bulk {
-		return append(dst, paths[roomiest(paths, p.Bytes)].ID)
+		return append(dst, paths[e.bulk(now, paths, p.Bytes)].ID)
 	}
 	f, _ := e.flows.Get(&p.Key)
 	quick := 0
@@ -90,24 +108,54 @@ func (e *ecf) Pick(_ time.Time, p Packet, paths []Path, dst []int) []int {
 	return append(dst, paths[best].ID)
 }
 
-// roomiest returns the index of the path where so many bytes are through first,
-// among those that have room; where none has, of the one with the shortest
-// queue.
-func roomiest(paths []Path, bytes int) int {
-	best, room := 0, false
+// bulk returns the index of the path where so many bytes are through first, among
+// those that have room in both queues; where none has, of the slowest with room in
+// its own, or else of the one with the shortest.
+func (e *ecf) bulk(now time.Time, paths []Path, bytes int) int {
+	best, room := 0, -1
 	var least time.Duration
 	for i := range paths {
-		p := &paths[i]
-		has := p.queueDelay() <= roomy
-		at := p.queueDelay()
-		if has {
-			at = p.completion(bytes)
+		p, f := &paths[i], e.drain(now, paths, i)
+		has, at := 0, p.queueDelay()
+		switch {
+		case at > roomy:
+		case f.delay > roomy:
+			has, at = 1, -p.completion(bytes)
+		default:
+			has, at = 2, p.completion(bytes)
 		}
-		if i == 0 || has && !room || has == room && at < least {
+		if has > room || has == room && at < least {
 			best, least, room = i, at, has
 		}
 	}
+	e.fill(paths, best, bytes)
 	return best
+}
+
+// drain returns the phantom queue of the path at index i, as it is now.
+func (e *ecf) drain(now time.Time, paths []Path, i int) *phantom {
+	f := &e.phantom[i]
+	for j := i; f.id != paths[i].ID && j < len(e.phantom); j++ {
+		e.phantom[i], e.phantom[j] = e.phantom[j], e.phantom[i]
+	}
+	if f.id != paths[i].ID {
+		*f = phantom{id: paths[i].ID, at: now}
+	}
+	if passed := now.Sub(f.at); passed > 0 {
+		f.delay = max(f.delay-passed, 0)
+		f.at = now
+	}
+	return f
+}
+
+// fill adds bytes to the phantom queue of the path at index i.
+func (e *ecf) fill(paths []Path, i, bytes int) {
+	p := paths[i]
+	if p.Delivered > 0 {
+		p.Rate = p.Delivered
+	}
+	f := &e.phantom[i]
+	f.delay = min(f.delay+time.Duration(float64(p.takes(bytes))/phantomPart), phantomMost)
 }
 
 // completion is when so many bytes have arrived that are sent after all that

@@ -78,7 +78,7 @@ func (p *Path) roundTrip() time.Duration {
 func (p *Path) takes(bytes int) time.Duration {
 	rate := p.Rate
 	if !(rate > 0) { // nor not a number
-		rate = unknownRate
+		rate = max(unknownRate, p.Delivered)
 	}
 	return time.Duration(min(float64(max(bytes, 0))*8/rate, longest.Seconds()) * float64(time.Second))
 }

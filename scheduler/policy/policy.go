@@ -20,6 +20,10 @@ type Path struct {
 	// Rate is what it delivers when it is filled, bits per second. What a thin
 	// flow happens to send is no rate.
 	Rate float64
+	// Delivered is the most that it was seen to deliver of late over half a second,
+	// whatever was sent, bits per second. Rate, of shorter times, may be too high
+	// by a fifth; this is never, but too low as long as nobody asks for all.
+	Delivered float64
 	// Queued is how many bytes wait in front of it that this packet has to wait
 	// for, ours and the kernel's, all that were picked for it before included.
 	// A sparse packet goes before most of ours (package queue): for one those

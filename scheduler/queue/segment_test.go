@@ -87,6 +87,32 @@ func TestParts(t *testing.T) {
 	}
 }
 
+func TestSplit(t *testing.T) {
+	for _, s := range supers() {
+		for _, most := range []int{0, 1600, 8 << 10, 1 << 17} {
+			whole := s.build()
+			want := segments(whole)
+			var got [][]byte
+			Split(slices.Clone(whole), most, func(part []byte) {
+				if !sane(part) {
+					t.Fatalf("%+v: header %x", s, part[:VnetLen])
+				}
+				h, _ := Parse(part)
+				if len(part) > most && h.Segments > 1 {
+					t.Errorf("%+v: a piece of %d bytes, %d segments", s, len(part), h.Segments)
+				}
+				got = append(got, segments(part)...)
+			})
+			equal(t, got, want)
+		}
+	}
+	pieces := 0
+	Split([]byte("no packet"), 1, func([]byte) { pieces++ })
+	if pieces != 1 {
+		t.Errorf("%d pieces of what cannot be cut", pieces)
+	}
+}
+
 // checkComplete checks what the reference made: a receiver takes it.
 func checkComplete(t *testing.T, packets [][]byte) {
 	t.Helper()

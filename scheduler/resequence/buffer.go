@@ -87,6 +87,16 @@ func New[M any](p Params, first uint64, release, dropped func(M)) *Buffer[M] {
 // gives that of some paths. At first it is 0, and nothing waits.
 func (b *Buffer[M]) SetWait(d time.Duration) { b.wait = max(d, 0) }
 
+// Next returns the number that is released next. It, and any below, does not wait.
+func (b *Buffer[M]) Next() uint64 { return b.next }
+
+// Reset makes it the Buffer of another flow, from the number first on, after it has
+// released what waits. The wait and the counters stay.
+func (b *Buffer[M]) Reset(first uint64) {
+	b.Flush()
+	b.next, b.known, b.crowded = first, 0, false
+}
+
 // Len returns how many packets wait.
 func (b *Buffer[M]) Len() int { return b.packets }
 

@@ -304,3 +304,28 @@ func BenchmarkPush(b *testing.B) {
 		seq++
 	}
 }
+
+func TestReset(t *testing.T) {
+	var got []int
+	b := New(Params{}, 0, func(i int) { got = append(got, i) }, nil)
+	b.SetWait(20 * ms)
+	b.Push(epoch, 2, 1, 100, 2)
+	b.Push(epoch, 3, 2, 100, 3)
+	b.Reset(10)
+	if want := []int{2, 3}; !slices.Equal(got, want) || b.Len() != 0 || b.Bytes() != 0 {
+		t.Fatalf("released %v, want %v; %d wait", got, want, b.Len())
+	}
+	got = nil
+	b.Push(epoch, 11, 1, 100, 11) // no path of the flow before counts
+	b.Push(epoch, 12, 2, 100, 12)
+	if len(got) > 0 && got[0] != 11 || b.Next() > 13 {
+		t.Fatalf("released %v, next %d", got, b.Next())
+	}
+	b.Push(epoch, 10, 1, 100, 10)
+	if !slices.Equal(got, []int{11, 12, 10}) && !slices.Equal(got, []int{10, 11, 12}) {
+		t.Fatalf("released %v", got)
+	}
+	if c := b.Counters(); c.Released != 5 {
+		t.Fatalf("%+v", c)
+	}
+}
