@@ -55,10 +55,12 @@ func (b *batch) flush(l *packetLane, stats *counters) {
 	if len(b.parcels) == 0 {
 		return
 	}
+	bytes := 0
 	for _, c := range b.parcels {
-		stats.txPackets.Add(1)
-		stats.txBytes.Add(uint64(len(c.packet) - wire.VnetLen))
+		bytes += len(c.packet) - wire.VnetLen
 	}
+	stats.txPackets.Add(uint64(len(b.parcels)))
+	stats.txBytes.Add(uint64(bytes))
 	if l != nil {
 		l.push(time.Now(), b.parcels)
 	} else {

@@ -298,10 +298,11 @@ func (c *carrier) readLoop() error {
 			}
 			return fmt.Errorf("read from carrier: %w", err)
 		}
-		c.received.Store(int64(time.Since(c.start)))
+		now := time.Now()
+		c.received.Store(int64(now.Sub(c.start)))
 		switch typ {
 		case wire.TypePacket:
-			err = c.packets.receive(payload)
+			err = c.packets.receive(now, payload)
 		case wire.TypeArrived:
 			err = c.packets.arrived(payload)
 		case wire.TypePing, wire.TypePong:

@@ -95,8 +95,9 @@ func (a *arrivals) end() {
 	}
 }
 
-// receive takes a Packet frame's payload. An error is the peer's fault.
-func (p *packetPath) receive(payload []byte) error {
+// receive takes a Packet frame's payload, which came now. An error is the peer's
+// fault.
+func (p *packetPath) receive(now time.Time, payload []byte) error {
 	h, packet, err := wire.ParsePacket(payload)
 	if err != nil {
 		return err
@@ -113,7 +114,6 @@ func (p *packetPath) receive(payload []byte) error {
 		in.duplicates++
 	}
 	in.Unlock()
-	now := time.Now()
 	p.in.note(now, &h, first)
 	switch {
 	case !first:

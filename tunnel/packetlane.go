@@ -105,17 +105,18 @@ func (l *packetLane) push(now time.Time, list []*parcel) {
 	defer l.mu.Unlock()
 	l.lookLocked(now)
 	for _, c := range list {
-		h, ok := queue.Parse(c.packet)
-		if !ok || l.closed {
+		var ok bool
+		if c.header, ok = queue.Parse(c.packet); !ok || l.closed {
 			c.free()
 			continue
 		}
-		c.header, c.since = h, now
-		f, fresh := l.flows.Get(&h.Key)
+		h := &c.header
+		c.since = now
+		f, fresh := l.flows.GetHashed(&h.Key, &h.Hash)
 		if fresh {
-			f.policy = l.policies.For(&h)
+			f.policy = l.policies.For(h)
 		}
-		c.policy, c.class = f.policy, f.behaviour.Sent(now, &h, len(c.packet))
+		c.policy, c.class = f.policy, f.behaviour.Sent(now, h, len(c.packet))
 		if l.policies.Whole(f.policy) {
 			l.placeWholeLocked(now, f, c)
 		} else {
@@ -173,7 +174,7 @@ func (l *packetLane) placeLocked(now time.Time, c *parcel) {
 		enqueue(l.waiting, now, c)
 		return
 	}
-	to := l.policies.Pick(c.policy, now, policy.Packet{Key: c.header.Key, Class: c.class, Bytes: len(c.packet), DSCP: c.header.DSCP},
+	to := l.policies.Pick(c.policy, now, policy.Packet{Key: c.header.Key, Hash: c.header.Hash, Class: c.class, Bytes: len(c.packet), DSCP: c.header.DSCP},
 		l.view.told[c.class], l.scratch.to[:0])
 	l.scratch.to = to
 	if len(to) > 1 {
@@ -189,11 +190,10 @@ func (l *packetLane) placeLocked(now time.Time, c *parcel) {
 // enqueue gives a parcel to a queue. What has been sent is not cut, since the peer
 // may have the whole, nor what goes on several paths.
 func enqueue(q *queue.Queue[*parcel], now time.Time, c *parcel) {
-	h := c.header
 	if c.numbered || c.whole {
-		h.Segments = 1
+		c.header.Segments = 1
 	}
-	q.Push(now, &h, queue.Packet[*parcel]{Payload: c.packet, Meta: c, Since: c.since})
+	q.Push(now, &c.header, queue.Packet[*parcel]{Payload: c.packet, Meta: c, Since: c.since})
 }
 
 func (l *packetLane) numberLocked(c *parcel) {

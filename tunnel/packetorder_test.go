@@ -59,7 +59,7 @@ func framesOf(p *packetPath) (list [][]byte) {
 func give(t *testing.T, p *packetPath, frames [][]byte) {
 	t.Helper()
 	for _, f := range frames {
-		if err := p.receive(f[wire.HeaderLen:]); err != nil {
+		if err := p.receive(time.Now(), f[wire.HeaderLen:]); err != nil {
 			t.Fatal(err)
 		}
 	}

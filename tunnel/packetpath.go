@@ -188,7 +188,7 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 	if !p.last {
 		unsent = p.rate.unsent()
 	}
-	hedged := l.canHedgeLocked(p)
+	hedged, before, bytes := l.canHedgeLocked(p), len(frames), 0
 	for room := p.rate.piece(); room > 0; {
 		x, ok := p.q.Pop(now, max(room, leastPiece))
 		if !ok {
@@ -206,11 +206,12 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 		c.class, c.sent = x.Class, now
 		l.numberLocked(c)
 		p.takenLocked(c, hedged)
-		p.count.txPackets.Add(1)
-		p.count.txBytes.Add(uint64(len(c.packet) - wire.VnetLen))
+		bytes += len(c.packet) - wire.VnetLen
 		room -= len(c.packet)
 		frames = append(frames, c.frame())
 	}
+	p.count.txPackets.Add(uint64(len(frames) - before))
+	p.count.txBytes.Add(uint64(bytes))
 	if hedged {
 		l.armLocked(now, p)
 	}

@@ -14,7 +14,8 @@ const parcelHead = wire.HeaderLen + wire.MaxPacketHeadLen
 // parcel is a packet on its way out. Whoever holds it owns it, and frees it or
 // hands it on; nothing else refers to its bytes.
 type parcel struct {
-	buf    []byte // all of it, of one of parcelSizes
+	buf    []byte // all of it
+	size   int    // its index in parcelSizes
 	packet []byte // virtio-net header and IP packet; at least parcelHead into buf
 	header queue.Header
 	class  queue.Class // of the flow, when it came
@@ -48,7 +49,7 @@ func newParcel(packet []byte) *parcel {
 	}
 	c, _ := parcels[i].Get().(*parcel)
 	if c == nil {
-		c = &parcel{buf: make([]byte, parcelSizes[i])}
+		c = &parcel{buf: make([]byte, parcelSizes[i]), size: i}
 	}
 	c.packet = c.buf[parcelHead : parcelHead+len(packet)]
 	copy(c.packet, packet)
@@ -68,13 +69,8 @@ func (c *parcel) isCopy() bool { return c.kind == wire.CopyAtOnce || c.kind == w
 
 // free gives a parcel up.
 func (c *parcel) free() {
-	buf := c.buf
-	*c = parcel{buf: buf}
-	for i, size := range parcelSizes {
-		if size == len(buf) {
-			parcels[i].Put(c)
-		}
-	}
+	*c = parcel{buf: c.buf, size: c.size}
+	parcels[c.size].Put(c)
 }
 
 // frame writes the frame's head before the packet and returns the whole.

@@ -14,10 +14,11 @@ type Auto struct {
 	choice choice
 	flows  *queue.Table[flow]
 
-	lines   [maxPaths]line // the first are those of the paths of this Pick of a bulk flow
-	known   int            // how many lines say something
-	counted time.Time      // when bulk flows were counted
-	moved   time.Time      // when one was moved because it paid
+	lines    [maxPaths]line // the first are those of the paths of this Pick of a bulk flow
+	known    int            // how many lines say something
+	observed time.Time      // when they were last brought up to date
+	counted  time.Time      // when bulk flows were counted
+	moved    time.Time      // when one was moved because it paid
 }
 
 // flow is what is remembered of a flow.
@@ -51,7 +52,7 @@ func (a *Auto) Pick(now time.Time, p Packet, paths []Path, dst []int) []int {
 	if len(paths) == 0 {
 		return dst
 	}
-	f, _ := a.flows.Get(&p.Key)
+	f, _ := a.flows.GetHashed(&p.Key, &p.Hash)
 	rested := now.Sub(f.meter.last) > restingFlow
 	if f.class != p.Class {
 		f.class, f.better, f.expected = p.Class, time.Time{}, 0

@@ -51,6 +51,10 @@ const (
 
 // observe brings the lines in the order of the paths, and takes in what is new.
 func (a *Auto) observe(now time.Time, paths []Path) {
+	if now.Equal(a.observed) && a.inOrder(paths) {
+		return // the next packet of a batch: no time has passed
+	}
+	a.observed = now
 	best := bestRate(paths)
 	for i := range paths {
 		p := &paths[i]
@@ -67,6 +71,19 @@ func (a *Auto) observe(now time.Time, paths []Path) {
 		}
 		l.at = now
 	}
+}
+
+// inOrder says whether the first lines are those of the paths.
+func (a *Auto) inOrder(paths []Path) bool {
+	if len(paths) > a.known {
+		return false
+	}
+	for i := range paths {
+		if a.lines[i].id != paths[i].ID {
+			return false
+		}
+	}
+	return true
 }
 
 // bring puts the line of an ID at index i, behind which it is, if it is known.

@@ -77,7 +77,7 @@ func (e *ecf) Pick(now time.Time, p Packet, paths []Path, dst []int) []int {
 	if p.Class == queue.Bulk {
 		return append(dst, paths[e.bulk(now, paths, p.Bytes)].ID)
 	}
-	f, _ := e.flows.Get(&p.Key)
+	f, _ := e.flows.GetHashed(&p.Key, &p.Hash)
 	quick := 0
 	for i := range paths {
 		if paths[i].roundTrip() < paths[quick].roundTrip() {

@@ -44,6 +44,7 @@ type Path struct {
 // Packet is what a policy is told of a packet.
 type Packet struct {
 	Key   queue.FlowKey
+	Hash  queue.Hash // of Key, by the policy's seed, if it is known
 	Class queue.Class
 	Bytes int // virtio-net header included; up to 64 KiB
 	DSCP  uint8

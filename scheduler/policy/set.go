@@ -34,10 +34,12 @@ func (s *Set) For(h *queue.Header) int {
 // Pick is Policy's, of the policy with that index.
 func (s *Set) Pick(i int, now time.Time, p Packet, paths []Path, dst []int) []int {
 	if s.made[i] == nil {
-		s.made[i] = kinds[i].make(s.seed, s.hedge)
+		s.makeOne(i)
 	}
 	return s.made[i].Pick(now, p, paths, dst)
 }
+
+func (s *Set) makeOne(i int) { s.made[i] = kinds[i].make(s.seed, s.hedge) }
 
 // Hedge is the budget of all copies.
 func (s *Set) Hedge() *Hedge { return s.hedge }

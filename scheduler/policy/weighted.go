@@ -31,7 +31,7 @@ func (w *weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) []int 
 	if len(paths) == 0 {
 		return dst
 	}
-	f, fresh := w.flows.Get(&p.Key)
+	f, fresh := w.flows.GetHashed(&p.Key, &p.Hash)
 	if fresh || now.Sub(f.last) > restingFlow || find(paths, f.id) < 0 {
 		f.id = w.debts.next(paths)
 	}

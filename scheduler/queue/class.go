@@ -63,12 +63,12 @@ func (b *Behaviour) Sent(now time.Time, h *Header, bytes int) Class {
 	if h.SegmentBytes >= fullBytes {
 		full = 2
 	}
-	rate := sparseRate * b.allowance()
-	if b.class == Bulk {
-		rate *= restRate
-	}
-	if !b.at.IsZero() {
-		b.level = max(0, b.level-rate*max(0, now.Sub(b.at).Seconds()))
+	if passed := now.Sub(b.at); passed > 0 && b.level > 0 { // not in a batch
+		rate := sparseRate * b.allowance()
+		if b.class == Bulk {
+			rate *= restRate
+		}
+		b.level = max(0, b.level-rate*passed.Seconds())
 	}
 	b.at = now
 	if b.level == 0 {

@@ -32,6 +32,7 @@ const (
 // Header is what Parse reads of a packet.
 type Header struct {
 	Key  FlowKey
+	Hash Hash  // of Key; Parse does not make it
 	DSCP uint8 // RFC 2474
 	ECN  uint8 // NotECT, ECT1, ECT0 or CE
 

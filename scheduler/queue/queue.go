@@ -111,7 +111,7 @@ func (q *Queue[M]) Bytes() int { return q.bytes }
 
 // Class returns the class of a flow; Sparse if it is not known.
 func (q *Queue[M]) Class(key *FlowKey) Class {
-	if i := q.table.find(key, q.table.hash(key)); i != none {
+	if i := q.table.find(key, new(Hash)); i != none {
 		return q.flow(i).behaviour.Class()
 	}
 	return Sparse
@@ -128,14 +128,15 @@ func (q *Queue[M]) at(t time.Time) time.Duration {
 }
 
 // Push takes in a packet whose header Parse has read, and returns its flow's
-// class. Of Packet it heeds Payload, Meta and Since. When more would wait than
+// class. The header's hash, if it is known, must be by the Queue's seed; else Push
+// may note it. Of Packet it heeds Payload, Meta and Since. When more would wait than
 // may, the fattest queue is made half as long, from its front.
 func (q *Queue[M]) Push(now time.Time, h *Header, p Packet[M]) Class {
 	since := q.at(now)
 	if !p.Since.IsZero() {
 		since = q.at(p.Since)
 	}
-	i, guest := q.queueOf(&h.Key)
+	i, guest := q.queueOf(&h.Key, &h.Hash)
 	f := q.flow(i)
 	class := f.behaviour.Sent(now, h, len(p.Payload))
 	f.background = isBackground(h.DSCP)
@@ -166,16 +167,15 @@ func (q *Queue[M]) Push(now time.Time, h *Header, p Packet[M]) Class {
 // queueOf finds the queue of a flow. Where all are in use, it is the guest of
 // another, and stays there as long as one of its packets may, so that they
 // keep their order.
-func (q *Queue[M]) queueOf(key *FlowKey) (i int32, guest bool) {
-	hash := q.table.hash(key)
+func (q *Queue[M]) queueOf(key *FlowKey, hash *Hash) (i int32, guest bool) {
 	if i = q.table.find(key, hash); i != none {
 		return i, false
 	}
-	host := int32(hash >> 32 % uint64(len(q.table.entries)))
+	host := int32(hash.sum >> 32 % uint64(len(q.table.entries)))
 	if q.flow(host).guests > 0 {
 		return host, true
 	}
-	if i = q.table.insert(key, hash); i != none {
+	if i = q.table.insert(key, hash.sum); i != none {
 		return i, false
 	}
 	return host, true

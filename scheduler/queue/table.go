@@ -11,7 +11,8 @@ type Table[V any] struct {
 	seed    maphash.Seed
 	buckets []int32 // first entry of each chain
 	entries []entry[V]
-	used    int // entries that have ever had a flow
+	used    int   // entries that have ever had a flow
+	last    int32 // that was found last: packets come in runs of one flow
 
 	oldest, newest int32 // of those that may be evicted
 }
@@ -47,11 +48,18 @@ func NewTable[V any](flows int, seed maphash.Seed) *Table[V] {
 // Get returns the value of a flow, and whether it is new: then the value is the
 // zero value. It does not allocate. The pointer is good until the next call.
 func (t *Table[V]) Get(key *FlowKey) (v *V, fresh bool) {
-	hash := t.hash(key)
+	var hash Hash
+	return t.GetHashed(key, &hash)
+}
+
+// GetHashed is Get for who asks several tables with one seed: it takes the key's
+// hash if that is known, and notes it if it had to be made.
+func (t *Table[V]) GetHashed(key *FlowKey, hash *Hash) (v *V, fresh bool) {
 	i := t.find(key, hash)
-	if i == none {
-		i, fresh = t.insert(key, hash), true
-	} else {
+	switch {
+	case i == none:
+		i, fresh = t.insert(key, hash.sum), true
+	case i != t.newest:
 		t.unlink(i)
 		t.link(i)
 	}
@@ -69,14 +77,28 @@ func (t *Table[V]) Each(f func(v *V)) {
 	}
 }
 
-func (t *Table[V]) hash(key *FlowKey) uint64 { return maphash.Comparable(t.seed, *key) }
+// Hash is that of a FlowKey, by the seed of a table. The zero value is not known.
+type Hash struct {
+	sum   uint64
+	known bool
+}
 
 func (t *Table[V]) bucket(hash uint64) *int32 { return &t.buckets[hash&uint64(len(t.buckets)-1)] }
 
-func (t *Table[V]) find(key *FlowKey, hash uint64) int32 {
-	i := *t.bucket(hash)
+// find returns the entry of a flow; or none, and then hash is known.
+func (t *Table[V]) find(key *FlowKey, hash *Hash) int32 {
+	if int(t.last) < t.used && t.entries[t.last].key == *key {
+		return t.last
+	}
+	if !hash.known {
+		*hash = Hash{maphash.Comparable(t.seed, *key), true}
+	}
+	i := *t.bucket(hash.sum)
 	for i != none && t.entries[i].key != *key {
 		i = t.entries[i].chain
+	}
+	if i != none {
+		t.last = i
 	}
 	return i
 }
@@ -96,14 +118,14 @@ func (t *Table[V]) insert(key *FlowKey, hash uint64) int32 {
 	}
 	head := t.bucket(hash)
 	t.entries[i] = entry[V]{key: *key, chain: *head}
-	*head = i
+	*head, t.last = i, i
 	t.link(i)
 	return i
 }
 
 func (t *Table[V]) evict(i int32) {
 	t.unlink(i)
-	at := t.bucket(t.hash(&t.entries[i].key))
+	at := t.bucket(maphash.Comparable(t.seed, t.entries[i].key))
 	for *at != i {
 		at = &t.entries[*at].chain
 	}

@@ -47,17 +47,17 @@ func TestTable(t *testing.T) {
 func TestTableHeld(t *testing.T) {
 	table := NewTable[int](3, maphash.MakeSeed())
 	for n := range 3 {
-		table.hold(table.insert(key(n), table.hash(key(n))))
+		table.hold(table.insert(key(n), hashOf(table, key(n)).sum))
 	}
-	if i := table.insert(key(3), table.hash(key(3))); i != none {
+	if i := table.insert(key(3), hashOf(table, key(3)).sum); i != none {
 		t.Fatalf("entry %d was held", i)
 	}
 	table.release(1)
 	table.release(0)
-	if i := table.insert(key(3), table.hash(key(3))); i != 1 {
+	if i := table.insert(key(3), hashOf(table, key(3)).sum); i != 1 {
 		t.Fatalf("entry %d instead of the one longest idle", i)
 	}
-	if table.find(key(1), table.hash(key(1))) != none || table.find(key(0), table.hash(key(0))) != 0 {
+	if table.find(key(1), hashOf(table, key(1))) != none || table.find(key(0), hashOf(table, key(0))) != 0 {
 		t.Fatal("the wrong flow is gone")
 	}
 }
@@ -69,3 +69,5 @@ func TestTableAllocations(t *testing.T) {
 		t.Fatalf("%v allocations", a)
 	}
 }
+
+func hashOf(t *Table[int], key *FlowKey) *Hash { return &Hash{maphash.Comparable(t.seed, *key), true} }
