@@ -30,6 +30,7 @@ type ClientTunnel struct {
 	TCP        TCPMode
 	Packets    []netip.Prefix // TCP from or to these travels as packets whatever TCP says
 	Congestion string         // of carriers of streams; "" is not given, see DefaultCongestion
+	Copies     int            // per cent of the slower uplink\'s rate that copies of packets may take
 }
 
 // ParseClient reads a client's configuration. A relative private_key_file is
@@ -52,6 +53,7 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 			TCP:        tcpMode(tunnel, errs),
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
+			Copies:     copies(tunnel, errs),
 		},
 		Limits: limits(root.get("limits"), errs),
 		Rules:  packetRules(root.get("rule"), errs),

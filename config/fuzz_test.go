@@ -139,6 +139,9 @@ func checkServer(t *testing.T, s *Server) {
 		t.Fatalf("tunnel %+v", s.Tunnel)
 	}
 	checkTCP(t, s.Tunnel.TCP, s.Tunnel.Packets, s.Tunnel.Congestion)
+	if s.Tunnel.Copies < 0 || s.Tunnel.Copies > 100 {
+		t.Fatalf("copies %d", s.Tunnel.Copies)
+	}
 	checkLimits(t, s.Limits.Limits)
 	if each := s.Limits.StreamsPerClient; each < 1 || each > s.Limits.Streams {
 		t.Fatalf("limits %+v", s.Limits)
@@ -274,7 +277,7 @@ func serverText(s *Server) string {
 		}
 		b.WriteString("\"\n")
 	}
-	fmt.Fprintf(&b, "[tunnel]\nname = %q\nmtu = %d\nnat = %v\n", s.Tunnel.Name, s.Tunnel.MTU, s.Tunnel.NAT)
+	fmt.Fprintf(&b, "[tunnel]\nname = %q\nmtu = %d\nnat = %v\ncopies = %d\n", s.Tunnel.Name, s.Tunnel.MTU, s.Tunnel.NAT, s.Tunnel.Copies)
 	list("addresses", len(s.Tunnel.Addresses), func(i int) string { return s.Tunnel.Addresses[i].String() })
 	fmt.Fprintf(&b, "tcp = %q\n", s.Tunnel.TCP)
 	list("packets", len(s.Tunnel.Packets), func(i int) string { return s.Tunnel.Packets[i].String() })

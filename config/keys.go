@@ -17,6 +17,7 @@ var serverSchema = schema{
 	{key: "tunnel.tcp", typ: typeString, def: `"streams"`},
 	{key: "tunnel.packets", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
 	{key: "tunnel.congestion", typ: typeString, def: `"bbr"`}, // DefaultCongestion
+	{key: "tunnel.copies", typ: typeInteger, def: `5`},
 	{key: "tunnel.dns", typ: typeStrings, def: `[]`, example: `["9.9.9.9"]`},
 
 	{key: "egress", typ: typeTable},
@@ -57,6 +58,7 @@ var clientSchema = schema{
 	{key: "tunnel.tcp", typ: typeString, def: `"streams"`},
 	{key: "tunnel.packets", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
 	{key: "tunnel.congestion", typ: typeString, def: `"bbr"`}, // DefaultCongestion
+	{key: "tunnel.copies", typ: typeInteger, def: `5`},
 
 	{key: "limits", typ: typeTable},
 	{key: "limits.streams", typ: typeInteger, def: `4096`},

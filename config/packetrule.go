@@ -45,3 +45,6 @@ func packetRules(list *node, errs *Errors) []PacketRule {
 	}
 	return rules
 }
+
+// copies reads tunnel.copies.
+func copies(tunnel *node, errs *Errors) int { return between(tunnel.get("copies"), errs, 0, 100) }

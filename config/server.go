@@ -28,6 +28,7 @@ type ServerTunnel struct {
 	TCP        TCPMode        // of connections toward clients
 	Packets    []netip.Prefix // TCP from or to these travels as packets whatever TCP says
 	Congestion string         // of carriers of streams; "" is not given, see DefaultCongestion
+	Copies     int            // per cent of the slower uplink\'s rate that copies of packets may take
 	DNS        []netip.Addr
 }
 
@@ -79,6 +80,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 			TCP:        tcpMode(tunnel, errs),
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
+			Copies:     copies(tunnel, errs),
 			DNS:        bare(unique(each(tunnel.get("dns"), errs, parseAddr), errs, removeOne)),
 		},
 		Egress: egress(root.get("egress"), errs),

@@ -54,7 +54,7 @@ func TestServerDefaults(t *testing.T) {
 		PrivateKeyFile: "/etc/braid/server.key",
 		Control:        "/run/braid/server.sock",
 		Tunnel: ServerTunnel{
-			Name: "braid0", Addresses: prefixes("10.77.0.1/24", "fd77:b4a1::1/64"), MTU: 1500, NAT: true, TCP: TCPStreams,
+			Name: "braid0", Addresses: prefixes("10.77.0.1/24", "fd77:b4a1::1/64"), MTU: 1500, NAT: true, TCP: TCPStreams, Copies: 5,
 		},
 		Egress: Egress{Source: SourceServer},
 		Limits: defaultServerLimits,
@@ -96,7 +96,7 @@ func TestServerInFull(t *testing.T) {
 		listen = ["0.0.0.0:443", "[2001:db8::1]:443", ":8443", "127.0.0.1:9443", "[::1]:9443"]
 		private_key_file = "/var/lib/braid/../key"
 		control = "/run/braid.sock"
-		tunnel = { name = "vpn", addresses = ["10.0.0.5/29"], mtu = 0x500, nat = false, tcp = "packets", packets = ["10.0.0.0/8"], congestion = "bbr" }
+		tunnel = { name = "vpn", addresses = ["10.0.0.5/29"], mtu = 0x500, nat = false, tcp = "packets", packets = ["10.0.0.0/8"], congestion = "bbr", copies = 100 }
 		[egress]
 		source = "transparent"
 		allow = ["10.0.0.6:22", "10.0.0.0/8", ":443"]
@@ -122,7 +122,7 @@ func TestServerInFull(t *testing.T) {
 		},
 		PrivateKeyFile: "/var/lib/key",
 		Control:        "/run/braid.sock",
-		Tunnel:         ServerTunnel{Name: "vpn", Addresses: prefixes("10.0.0.5/29"), MTU: 1280, TCP: TCPPackets, Packets: prefixes("10.0.0.0/8"), Congestion: "bbr"},
+		Tunnel:         ServerTunnel{Name: "vpn", Addresses: prefixes("10.0.0.5/29"), MTU: 1280, TCP: TCPPackets, Packets: prefixes("10.0.0.0/8"), Congestion: "bbr", Copies: 100},
 		Egress: Egress{
 			Source: SourceTransparent,
 			Allow: []EgressRule{

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"braid/scheduler/policy"
 	"braid/tunnel/wire"
 )
 
@@ -87,7 +86,7 @@ func (discardConn) Write(b []byte) (int, error) { return len(b), nil }
 
 // laneOf returns a lane with one path, on a carrier that is nobody's.
 func laneOf(c *carrier, deliver func([]byte)) *packetLane {
-	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, deliver)
+	l := newPacketLane(wire.SessionID{1}, PacketPolicies{}, deliver)
 	c.packets = l.newPath(false, func([]byte) error { return nil })
 	c.packets.attach(time.Now(), true, false)
 	return l
@@ -159,7 +158,7 @@ func serverOutbound(tb testing.TB, d *sourceDevice) func() {
 
 // twoPaths is the lane alone, with two paths of which one takes most.
 func twoPaths(tb testing.TB, d *sourceDevice) func() {
-	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
+	l := newPacketLane(wire.SessionID{1}, PacketPolicies{}, nil)
 	tb.Cleanup(l.close)
 	var list [2]*packetPath
 	var arrived [2]wire.Arrived

@@ -18,7 +18,6 @@ import (
 
 	"braid/crypto"
 	"braid/scheduler"
-	"braid/scheduler/policy"
 	"braid/tunnel/wire"
 )
 
@@ -53,7 +52,7 @@ type ClientConfig struct {
 	Terminator NewTerminator
 	Exempt     []netip.Prefix // TCP from and to here travels as packets
 	Limits     StreamLimits
-	Rules      policy.Rules // of the packets that it sends; indexes in policy.Names
+	Policies   PacketPolicies // of the packets that it sends
 	// CapUsed tells what an uplink has carried before this process; nil, and
 	// the zero record, mean nothing.
 	CapUsed  func(uplink string) scheduler.CapRecord

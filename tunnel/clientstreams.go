@@ -58,7 +58,7 @@ func (c *Client) enterPackets(id wire.SessionID) *packetLane {
 		}
 		c.packets.close()
 	}
-	c.packets = newPacketLane(id, c.Rules, c.takePacket)
+	c.packets = newPacketLane(id, c.Policies, c.takePacket)
 	return c.packets
 }
 

@@ -79,11 +79,19 @@ type packetFlow struct {
 // laneFlows is how many flows a session remembers.
 const laneFlows = 1024
 
-// newPacketLane makes the lane of a session, whose policies are chosen by rules.
-func newPacketLane(session wire.SessionID, rules policy.Rules, deliver func([]byte)) *packetLane {
+// PacketPolicies say which paths packets take. The zero value is the default.
+type PacketPolicies struct {
+	Rules policy.Rules // which policy a flow has, by its index in policy.Names
+	// Copies is what part of the slower path's rate copies may take, 0 to 1; 0 is
+	// policy.DefaultShare, and a negative one allows none.
+	Copies float64
+}
+
+// newPacketLane makes the lane of a session.
+func newPacketLane(session wire.SessionID, policies PacketPolicies, deliver func([]byte)) *packetLane {
 	seed := maphash.MakeSeed()
 	return &packetLane{
-		session: session, deliver: deliver, policies: policy.NewSet(seed, rules), seed: seed,
+		session: session, deliver: deliver, policies: policy.NewSet(seed, policies.Rules, policies.Copies), seed: seed,
 		flows: queue.NewTable[packetFlow](laneFlows, seed), order: newPacketOrder(deliver),
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"braid/scheduler"
-	"braid/scheduler/policy"
 	"braid/scheduler/queue"
 	"braid/tunnel/wire"
 )
@@ -244,7 +243,7 @@ func TestPacketsWaitForAPath(t *testing.T) {
 
 // What is kept and what waits is bounded, however much the host sends.
 func TestPacketMemoryIsBounded(t *testing.T) {
-	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
+	l := newPacketLane(wire.SessionID{1}, PacketPolicies{}, nil)
 	p := l.newPath(false, nil)
 	p.attach(time.Now(), true, false)
 	now := time.Now()
@@ -286,7 +285,7 @@ func TestPacketMemoryIsBounded(t *testing.T) {
 // The writer may be writing what the peer has already acknowledged, and what has
 // gone to another path: neither changes under it.
 func TestParcelsAreNotReusedWhileWritten(t *testing.T) {
-	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
+	l := newPacketLane(wire.SessionID{1}, PacketPolicies{}, nil)
 	p, other := l.newPath(false, nil), l.newPath(false, nil)
 	now := time.Now()
 	p.attach(now, true, false)
@@ -320,7 +319,7 @@ func TestParcelsAreNotReusedWhileWritten(t *testing.T) {
 
 // A peer cannot say that it has what was not sent, nor take back its word.
 func TestArrivedIsChecked(t *testing.T) {
-	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
+	l := newPacketLane(wire.SessionID{1}, PacketPolicies{}, nil)
 	p := l.newPath(false, nil)
 	now := time.Now()
 	p.attach(now, true, false)
@@ -345,7 +344,7 @@ func TestArrivedIsChecked(t *testing.T) {
 
 // A super-packet is cut for a slow path, and what was sent goes whole to another.
 func TestSuperPacketsAreCut(t *testing.T) {
-	l := newPacketLane(wire.SessionID{1}, policy.Rules{}, nil)
+	l := newPacketLane(wire.SessionID{1}, PacketPolicies{}, nil)
 	p, other := l.newPath(false, nil), l.newPath(false, nil)
 	now := time.Now()
 	p.attach(now, true, false)

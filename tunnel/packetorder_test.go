@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"braid/scheduler/policy"
 	"braid/tunnel/wire"
 )
 
@@ -34,7 +33,7 @@ func (m *marks) all() []int {
 func receiver(t *testing.T) (got *marks, l *packetLane, a, b *packetPath) {
 	t.Helper()
 	got = new(marks)
-	l = newPacketLane(wire.SessionID{1}, policy.Rules{}, got.add)
+	l = newPacketLane(wire.SessionID{1}, PacketPolicies{}, got.add)
 	say := func([]byte) error { return nil }
 	a, b = l.newPath(false, say), l.newPath(false, say)
 	a.attach(time.Now(), true, false)
@@ -194,7 +193,7 @@ func TestSpreadSuperPackets(t *testing.T) {
 			sender, a, b := ruled(t, map[string]string{"198.51.100.0/24": name})
 			defer sender.close()
 			bytes := 0
-			l := newPacketLane(wire.SessionID{1}, policy.Rules{}, func(p []byte) { bytes += len(p) - wire.VnetLen - 28 })
+			l := newPacketLane(wire.SessionID{1}, PacketPolicies{}, func(p []byte) { bytes += len(p) - wire.VnetLen - 28 })
 			defer l.close()
 			x := l.newPath(false, func([]byte) error { return nil })
 			x.attach(time.Now(), true, false)

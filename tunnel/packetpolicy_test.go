@@ -18,7 +18,7 @@ func ruled(t *testing.T, rules map[string]string) (l *packetLane, a, b *packetPa
 	for dst, name := range rules {
 		list = append(list, policy.Rule{Dst: []netip.Prefix{netip.MustParsePrefix(dst)}, Policy: slices.Index(policy.Names(), name)})
 	}
-	l = newPacketLane(wire.SessionID{1}, policy.NewRules(list), nil)
+	l = newPacketLane(wire.SessionID{1}, PacketPolicies{Rules: policy.NewRules(list)}, nil)
 	say := func([]byte) error { return nil }
 	a, b = l.newPath(false, say), l.newPath(false, say)
 	now := time.Now()

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"braid/crypto"
-	"braid/scheduler/policy"
 	"braid/tunnel/relay"
 	"braid/tunnel/wire"
 )
@@ -45,7 +44,7 @@ type ServerConfig struct {
 	Connect  func(ctx context.Context, client string, o wire.Open) (relay.Socket, error)
 	Judge    func(client string, to netip.AddrPort) error
 	Limits   StreamLimits
-	Rules    policy.Rules // of the packets that it sends; indexes in policy.Names
+	Policies PacketPolicies // of the packets that it sends
 	Software string
 	Log      *slog.Logger
 }
@@ -94,7 +93,7 @@ func NewServer(cfg ServerConfig) *Server {
 	}
 	for _, p := range cfg.Peers {
 		ses := newSession(p)
-		ses.rules = cfg.Rules
+		ses.policies = cfg.Policies
 		ses.deliver = func(packet []byte) { s.inbound(ses, packet); ses.active.note() }
 		ses.newLane = func(id wire.SessionID) *lane {
 			return newLane(laneConfig{

@@ -13,7 +13,6 @@ import (
 
 	"braid/crypto"
 	"braid/scheduler"
-	"braid/scheduler/policy"
 	"braid/tunnel/wire"
 )
 
@@ -40,7 +39,7 @@ type session struct {
 	complain *rate.Limiter
 	newLane  func(wire.SessionID) *lane
 	deliver  func(packet []byte) // of the client
-	rules    policy.Rules        // of packets toward it
+	policies PacketPolicies      // of packets toward it
 	old      sync.WaitGroup      // lanes that are being closed
 	active   *activity
 
@@ -151,7 +150,7 @@ func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 	if s.packets != nil {
 		s.packets.close()
 	}
-	s.packets = newPacketLane(s.id, s.rules, s.deliver)
+	s.packets = newPacketLane(s.id, s.policies, s.deliver)
 	if !s.ending {
 		s.lane = s.newLane(s.id)
 	}

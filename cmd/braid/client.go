@@ -217,7 +217,7 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 			return list, err
 		},
 		Configure: host.configure, Terminator: capture, Exempt: cfg.Tunnel.Packets,
-		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Rules: packetRules(cfg.Rules), CapUsed: caps.used, Software: software(), Log: log,
+		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), CapUsed: caps.used, Software: software(), Log: log,
 	})
 	serve, err := serveControl(cfg.Control, func() any {
 		found, roles, unusable := host.uplinks()

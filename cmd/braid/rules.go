@@ -5,7 +5,18 @@ import (
 
 	"braid/config"
 	"braid/scheduler/policy"
+	"braid/tunnel"
 )
+
+// packetPolicies makes the configuration's rules, and its share of copies in per
+// cent, the tunnel's.
+func packetPolicies(rules []config.PacketRule, copies int) tunnel.PacketPolicies {
+	p := tunnel.PacketPolicies{Rules: packetRules(rules), Copies: float64(copies) / 100}
+	if copies == 0 {
+		p.Copies = -1
+	}
+	return p
+}
 
 // packetRules makes rules of the configuration's. What they answer is an index
 // in policy.Names.

@@ -56,3 +56,11 @@ func TestPacketRules(t *testing.T) {
 		t.Errorf("without rules: %d", got)
 	}
 }
+
+func TestPacketPolicies(t *testing.T) {
+	for percent, want := range map[int]float64{5: 0.05, 100: 1, 0: -1} {
+		if got := packetPolicies(nil, percent).Copies; got != want {
+			t.Errorf("%d per cent: %v", percent, got)
+		}
+	}
+}

@@ -17,9 +17,10 @@ type Set struct {
 }
 
 // NewSet makes a Set. What the rules answer are indexes in Names; flows that they
-// do not name have the default policy. The seed is as for New.
-func NewSet(seed maphash.Seed, rules Rules) *Set {
-	return &Set{seed: seed, rules: rules, hedge: NewHedge(0), made: make([]Policy, len(kinds))}
+// do not name have the default policy. The seed is as for New, the share as for
+// NewHedge.
+func NewSet(seed maphash.Seed, rules Rules, share float64) *Set {
+	return &Set{seed: seed, rules: rules, hedge: NewHedge(share), made: make([]Policy, len(kinds))}
 }
 
 // For returns the index of the policy of a flow, of which a packet is shown. It is

@@ -17,7 +17,7 @@ func TestSet(t *testing.T) {
 		{DstPorts: []PortRange{{5060, 5060}}, Policy: slices.Index(Names(), "redundant")},
 		{DstPorts: []PortRange{{5201, 5201}}, Policy: slices.Index(Names(), "ecf")},
 		{DstPorts: []PortRange{{7, 7}}, Policy: 99},
-	}))
+	}), 0)
 	for _, test := range []struct {
 		port                   uint16
 		name                   string
