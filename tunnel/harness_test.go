@@ -292,7 +292,8 @@ type world struct {
 	keys      []crypto.PrivateKey // of the clients that the server knows
 	running   sync.WaitGroup
 	cancel    context.CancelFunc
-	streams   *fakeStreams // nil: TCP travels as packets
+	streams   *fakeStreams   // nil: TCP travels as packets
+	policies  PacketPolicies // of clients that are to come
 }
 
 var (
@@ -374,7 +375,7 @@ func (w *world) start(key crypto.PrivateKey, server crypto.PublicKey) *testClien
 		Device: tc.tun, Dialer: w.net, TLS: w.clientTLS(key, server), Key: key.Public(),
 		Servers:   func(context.Context) ([]netip.AddrPort, error) { return []netip.AddrPort{serverAddr}, nil },
 		Configure: func(s Settings) error { tc.settings <- s; return nil },
-		Software:  "braid test", Log: slog.New(slog.NewTextHandler(tc.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Policies:  w.policies, Software: "braid test", Log: slog.New(slog.NewTextHandler(tc.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if w.streams != nil {
 		w.streams.client(&cc)

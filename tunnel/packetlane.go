@@ -14,13 +14,14 @@ import (
 // Stations of a packet on the packet lane.
 //
 //	outbound: the TUN's reader copies it into a parcel (parcel.go)
-//	  → push: its flow's class, a path by the policy
+//	  → push: its flow's class, a path by its policy, perhaps copies for others
 //	  → waits in that path's queue, FQ-CoDel (packetpath.go); without a path that
 //	    works in the lane's own
 //	  → the carrier's writer takes it while the kernel has little unsent, gives it
 //	    a number, and writes it (carrier.go)
-//	  → is kept until the peer says that it arrived (packetkept.go); when the path
-//	    dies before that, it goes to another
+//	  → is kept until the peer says that it arrived (packetkept.go); when that is
+//	    late a copy goes on another path (packetcopy.go), and when the path dies
+//	    before that, it goes to another
 //	inbound: the carrier's reader checks it, and the window its number
 //	  → waits for others of its flow, if that takes several paths (packetorder.go)
 //	  → the host (packetin.go)

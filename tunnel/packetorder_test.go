@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"braid/scheduler/policy"
 	"braid/tunnel/wire"
 )
 
@@ -103,7 +104,7 @@ func TestSpreadFlowIsOrdered(t *testing.T) {
 	})
 }
 
-// What does not come at all is waited for only as long as the paths differ.
+// What does not come at all is waited for only as long as the paths say.
 func TestLostPacketsAreNotWaitedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got, l, x, _ := receiver(t)
@@ -116,10 +117,10 @@ func TestLostPacketsAreNotWaitedForLong(t *testing.T) {
 		if !slices.Equal(got.all(), []int{0, 1, 2, 3, 4}) {
 			t.Errorf("at once %v", got.all())
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(70 * time.Millisecond)
 		synctest.Wait()
 		if !slices.Equal(got.all(), []int{0, 1, 2, 3, 4, 6, 7, 8, 9}) {
-			t.Errorf("after 50 ms %v", got.all())
+			t.Errorf("after 70 ms %v", got.all())
 		}
 		give(t, x, [][]byte{ordered(5, 1, 5, 5)}) // after all
 		if len(got.all()) != 10 {
@@ -208,6 +209,38 @@ func TestSpreadSuperPackets(t *testing.T) {
 			time.Sleep(time.Second)
 			if bytes != 50*1200 {
 				t.Errorf("%s: %d bytes", name, bytes)
+			}
+		})
+	}
+}
+
+// A flow that takes both paths loses nothing when one swallows everything.
+func TestSpreadFlowOverBlackHole(t *testing.T) {
+	for _, name := range []string{"roundrobin", "ecf"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			defer w.stop()
+			w.policies.Rules = policy.NewRules([]policy.Rule{{Policy: slices.Index(policy.Names(), name)}})
+			w.server.order[0].policies = w.policies
+			c := w.bothUp()
+			up, down := w.collect(w.serverTUN), w.collect(c.tun)
+			const n = 1000
+			for i := range n {
+				c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
+				w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
+				time.Sleep(5 * time.Millisecond) // a megabit per second: bulk
+				switch i {
+				case 200:
+					w.net.setHole("lte", true)
+				case 600:
+					w.net.setHole("lte", false)
+				}
+			}
+			time.Sleep(time.Second)
+			w.once(up(), n)
+			w.once(down(), n)
+			if s := c.Status(); c.path("lte").Deaths != 1 || s.Packets.Order.Held != 0 {
+				t.Errorf("%s: %+v, %+v", name, c.path("lte"), s.Packets)
 			}
 		})
 	}

@@ -93,8 +93,10 @@ func (p *packetPath) tellRTT(rtt time.Duration) {
 }
 
 // waitLocked says for how long packets of a spread flow wait for each other: by how
-// much the paths' round trips differ. What the paths' queues add is mostly in one
-// direction, so they are not halved.
+// much the paths' round trips differ, twice. What the paths' queues add is mostly in
+// one direction, so they are not halved; a queue that grows is ahead of what is
+// averaged; and too long a wait costs little, since what is lost is passed over as
+// soon as all paths have brought something later.
 func (l *packetLane) waitLocked() {
 	var space [wire.MaxUplinks]resequence.Delay
 	list := space[:0]
@@ -105,7 +107,7 @@ func (l *packetLane) waitLocked() {
 			}
 		}
 	}
-	l.order.wait.Store(int64(resequence.Wait(list)))
+	l.order.wait.Store(int64(2 * resequence.Wait(list)))
 }
 
 // tellLine says what the uplink was seen to deliver of late, streams counted, in
