@@ -34,6 +34,7 @@ type Capacity struct {
 type carried struct {
 	rate  BitRate
 	known bool
+	full  bool // once, while it carried as much or less
 }
 
 // Add takes what was carried in the time elapsed before now; full says that the
@@ -53,7 +54,12 @@ func (c *Capacity) Add(now time.Time, rate BitRate, elapsed time.Duration, full 
 	c.run += elapsed
 	c.now.rate = max(c.now.rate, rate)
 	c.now.known = c.now.known || full || c.run >= capacityRun
+	c.now.full = c.now.full || full
 }
+
+// Full reports whether the uplink was full once. Else it may be that nobody asked
+// more of it than Rate.
+func (c *Capacity) Full() bool { return c.now.full || c.before.full }
 
 // Rate is the most that was carried; 0 is unknown.
 func (c *Capacity) Rate() BitRate {

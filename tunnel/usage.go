@@ -170,7 +170,11 @@ func (u *usage) line(name string, in bool) scheduler.Line {
 	case up == nil:
 		return scheduler.Line{}
 	case in:
-		return scheduler.Line{RTT: up.RTT, Rate: up.rx.Rate(), Guess: u.guesses[name], Loss: up.rxLoss}
+		l := scheduler.Line{RTT: up.RTT, Rate: up.rx.Rate(), Guess: u.guesses[name], Loss: up.rxLoss}
+		if l.Rate > 0 && !up.rx.Full() { // a conversation may have wanted no more
+			l.Rate = max(l.Rate, l.Guess)
+		}
+		return l
 	}
 	return scheduler.Line{RTT: up.RTT, Rate: up.tx.Rate(), Loss: up.loss.Part()}
 }

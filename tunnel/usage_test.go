@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"braid/scheduler"
 )
 
 func TestUsage(t *testing.T) {
@@ -179,6 +181,32 @@ func TestCapacityIsOfBonds(t *testing.T) {
 	}
 	if s := u.snapshot()[0]; s.RxBytes != 30_000 || s.TxBytes != 30_000 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A conversation that uses little of an uplink says nothing of what it can carry:
+// that would shut it out for good. A queue says so.
+func TestConversationIsNoCapacity(t *testing.T) {
+	u := usage{guesses: map[string]scheduler.BitRate{"lte": 20e6}}
+	now := time.Unix(1000, 0)
+	flows := []Subflow{{Uplink: "lte"}, {
+		Uplink: "lte", Path: true, RTT: 60 * time.Millisecond, MinRTT: 58 * time.Millisecond, Local: netip.MustParseAddrPort("10.2.0.2:2"),
+	}}
+	talk := func() {
+		for range 10 {
+			u.sample(now, flows)
+			now = now.Add(500 * time.Millisecond)
+			flows[0].RxBytes += 20_000
+		}
+	}
+	talk()
+	if l := u.line("lte", true); l.Rate != 20e6 {
+		t.Errorf("%+v", l)
+	}
+	flows[1].RTT = 200 * time.Millisecond
+	talk()
+	if l := u.line("lte", true); l.Rate > 1e6 {
+		t.Errorf("with a queue: %+v", l)
 	}
 }
 
