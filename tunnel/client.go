@@ -53,6 +53,9 @@ type ClientConfig struct {
 	Exempt     []netip.Prefix // TCP from and to here travels as packets
 	Limits     StreamLimits
 	Policies   PacketPolicies // of the packets that it sends
+	// Prompt, if it is not nil, is called while uplinks are asked often whether they
+	// live, so that the host says at once what it knows of them. It must not block.
+	Prompt func()
 	// CapUsed tells what an uplink has carried before this process; nil, and
 	// the zero record, mean nothing.
 	CapUsed  func(uplink string) scheduler.CapRecord

@@ -34,6 +34,7 @@ type pathKeeper struct {
 	paths  []*path        // as the host prefers them, those that are gone last
 	busy   time.Time      // when there was traffic
 	due    time.Time      // when the next step is to be; zero: whenever
+	asked  time.Time      // when Prompt was last called
 	said   uint32         // number of the latest word on the uplinks; grows with each change
 	told   *carrier       // the bond, which was last told
 	toldAt uint32         // which word
@@ -179,6 +180,10 @@ func (k *pathKeeper) step(now time.Time, slept bool) time.Duration {
 		}
 		p.urgent.Store(alive == 0)
 		next = min(next, p.beat(now, k.busy))
+	}
+	if k.c.Prompt != nil && next <= scheduler.QuickPace && now.Sub(k.asked) >= scheduler.QuickPace-beatTick {
+		k.asked = now
+		k.c.Prompt()
 	}
 	k.decide(now)
 	k.due = now.Add(next)

@@ -209,12 +209,19 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	if cfg.Tunnel.TCP == config.TCPStreams {
 		capture = newTerminator(b.device, cfg.Tunnel.Name, log)
 	}
+	prompts := make(chan struct{}, 1)
 	client := tunnel.NewClient(tunnel.ClientConfig{
 		Device: b.device, Dialer: &dialer{b.paths, names, congestion}, TLS: tlsConfig, Key: key.Public(),
 		Servers: func(ctx context.Context) ([]netip.AddrPort, error) {
 			list, err := names.addresses(ctx)
 			host.setServers(list)
 			return list, err
+		},
+		Prompt: func() {
+			select {
+			case prompts <- struct{}{}:
+			default: // the last is not answered yet
+			}
 		},
 		Configure: host.configure, Terminator: capture, Exempt: cfg.Tunnel.Packets,
 		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), CapUsed: caps.used, Software: software(), Log: log,
@@ -231,7 +238,31 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
-	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil })
+	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil }, func(ctx context.Context) error {
+		host.promptLinks(ctx, prompts)
+		return nil
+	})
+}
+
+// promptLinks asks the kernel for the uplinks' links at each prompt until ctx ends.
+func (h *clientHost) promptLinks(ctx context.Context, prompts <-chan struct{}) {
+	var indexes []int
+	for {
+		select {
+		case <-prompts:
+		case <-ctx.Done():
+			return
+		}
+		indexes = indexes[:0]
+		h.mu.Lock()
+		for _, u := range h.found {
+			indexes = append(indexes, u.Index)
+		}
+		h.mu.Unlock()
+		if err := hostnet.Prompt(indexes); err != nil {
+			h.log.Debug("links were not looked at", "error", err)
+		}
+	}
 }
 
 // watchSleep tells the client when the host wakes. Without it uplinks are asked a
