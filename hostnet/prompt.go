@@ -1,6 +1,7 @@
 package hostnet
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/vishvananda/netlink"
@@ -9,17 +10,14 @@ import (
 // Prompt asks the kernel for links by their indexes, so that it tells of carriers
 // that were lost meanwhile. By itself it tells of one at once, and of others within
 // the next second when that has passed (net/core/link_watch.c): a hub that is pulled
-// out, or two modems that lose their mains, take that long. A kernel before 6.8 is
-// not moved by it.
+// out, or two modems that lose their mains, take that long. Older kernels are not
+// moved by it.
 //
 // It works in the calling thread's network namespace. What is not there any more is
 // no error.
 func Prompt(indexes []int) error {
 	for _, i := range indexes {
-		if _, err := netlink.LinkByIndex(i); err != nil {
-			if _, gone := err.(netlink.LinkNotFoundError); gone {
-				continue
-			}
+		if _, err := netlink.LinkByIndex(i); err != nil && !errors.As(err, new(netlink.LinkNotFoundError)) {
 			return fmt.Errorf("ask for link %d: %w", i, err)
 		}
 	}
