@@ -40,7 +40,11 @@ func (w *world) farDies(down, up int64) (moved bool) {
 	x := w.startTransfers(down, up)
 	var carried uint64 // by the far one
 	var before uint64  // its carrier
+	end := time.Now().Add(2 * patience)
 	for begun, dead := false, false; ; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Fatalf("the transfers neither end nor move: %d and %d bytes", down, up)
+		}
 		own, _, _ := w.streams(w.Client)
 		var s streamRow
 		for _, o := range own.List {
