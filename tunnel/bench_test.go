@@ -101,9 +101,7 @@ func outboundPath(tb testing.TB, d *sourceDevice) func() {
 	l := laneOf(c, nil)
 	b := newBatch()
 	var stats counters
-	var frames [][]byte
-	var arrived wire.Arrived
-	word := make([]byte, 0, 64)
+	send := sending(tb, c.packets, func(frames [][]byte) error { return c.writeFrames(nil, frames) })
 	keep := func(p []byte, _ netip.Addr) { b.keep(p) }
 	return func() {
 		if err := b.read(d); err != nil {
@@ -111,16 +109,29 @@ func outboundPath(tb testing.TB, d *sourceDevice) func() {
 		}
 		b.each(notTaken, keep)
 		b.flush(l, &stats)
-		for c.packets.backlog() {
-			frames, _ = c.packets.take(time.Now(), frames[:0])
-			if err := c.writeFrames(nil, frames); err != nil {
+		send()
+	}
+}
+
+func written([][]byte) error { return nil }
+
+// sending returns what a path's writer does until the lane has no more for it,
+// and then takes the peer's word that all has arrived.
+func sending(tb testing.TB, p *packetPath, write func(frames [][]byte) error) func() {
+	var frames [][]byte
+	var arrived wire.Arrived
+	word := make([]byte, 0, 64)
+	return func() {
+		for p.backlog() {
+			frames, _ = p.take(time.Now(), frames[:0])
+			if err := write(frames); err != nil {
 				tb.Fatal(err)
 			}
-			c.packets.wrote()
+			p.wrote()
 			arrived.Packets += uint64(len(frames))
 		}
 		word = arrived.Append(word[:0])
-		if err := c.packets.arrived(word[wire.HeaderLen:]); err != nil {
+		if err := p.arrived(word[wire.HeaderLen:]); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -136,23 +147,13 @@ func serverOutbound(tb testing.TB, d *sourceDevice) func() {
 	c := newCarrier(client, nil)
 	s.order[0].packets = laneOf(c, nil)
 	b := newBatch()
-	var frames [][]byte
-	var arrived wire.Arrived
-	word := make([]byte, 0, 64)
+	send := sending(tb, c.packets, written)
 	return func() {
 		if err := b.read(d); err != nil {
 			tb.Fatal(err)
 		}
 		s.dispatch(b)
-		for c.packets.backlog() {
-			frames, _ = c.packets.take(time.Now(), frames[:0])
-			c.packets.wrote()
-			arrived.Packets += uint64(len(frames))
-		}
-		word = arrived.Append(word[:0])
-		if err := c.packets.arrived(word[wire.HeaderLen:]); err != nil {
-			tb.Fatal(err)
-		}
+		send()
 	}
 }
 
@@ -160,17 +161,15 @@ func serverOutbound(tb testing.TB, d *sourceDevice) func() {
 func twoPaths(tb testing.TB, d *sourceDevice) func() {
 	l := newPacketLane(wire.SessionID{1}, PacketPolicies{}, nil)
 	tb.Cleanup(l.close)
-	var list [2]*packetPath
-	var arrived [2]wire.Arrived
-	for i := range list {
-		list[i] = l.newPath(false, func([]byte) error { return nil })
-		list[i].attach(time.Now(), true, false)
-		list[i].tellRTT(time.Duration(1+i) * 30 * time.Millisecond)
+	var send [2]func()
+	for i := range send {
+		p := l.newPath(false, func([]byte) error { return nil })
+		p.attach(time.Now(), true, false)
+		p.tellRTT(time.Duration(1+i) * 30 * time.Millisecond)
+		send[i] = sending(tb, p, written)
 	}
 	b := newBatch()
 	var stats counters
-	var frames [][]byte
-	word := make([]byte, 0, 64)
 	keep := func(p []byte, _ netip.Addr) { b.keep(p) }
 	return func() {
 		if err := b.read(d); err != nil {
@@ -178,16 +177,8 @@ func twoPaths(tb testing.TB, d *sourceDevice) func() {
 		}
 		b.each(notTaken, keep)
 		b.flush(l, &stats)
-		for i, p := range list {
-			for p.backlog() {
-				frames, _ = p.take(time.Now(), frames[:0])
-				p.wrote()
-				arrived[i].Packets += uint64(len(frames))
-			}
-			word = arrived[i].Append(word[:0])
-			if err := p.arrived(word[wire.HeaderLen:]); err != nil {
-				tb.Fatal(err)
-			}
+		for _, send := range send {
+			send()
 		}
 	}
 }

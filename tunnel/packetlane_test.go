@@ -24,6 +24,12 @@ func thick(src, dst string, n int) []byte {
 	return packet(src, dst, append(binary.BigEndian.AppendUint32(make([]byte, 500), uint32(n)), 0)...)
 }
 
+// bothSend has the client's host and one behind the server send thick packets.
+func (w *world) bothSend(c *testClient, i int) {
+	c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
+	w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
+}
+
 func markOf(p []byte) int { return int(binary.BigEndian.Uint32(p[len(p)-5:])) }
 
 // collect counts, by their numbers, the packets that the host behind d gets,
@@ -63,8 +69,7 @@ func TestPacketsUsePaths(t *testing.T) {
 		c := w.bothUp()
 		up, down := w.collect(w.serverTUN), w.collect(c.tun)
 		for i := range 100 {
-			c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
-			w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
+			w.bothSend(c, i)
 			time.Sleep(20 * time.Millisecond)
 		}
 		w.once(up(), 100)
@@ -115,8 +120,7 @@ func TestPathDeathResends(t *testing.T) {
 				up, down := w.collect(w.serverTUN), w.collect(c.tun)
 				const n = 400
 				for i := range n {
-					c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
-					w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
+					w.bothSend(c, i)
 					time.Sleep(20 * time.Millisecond)
 					switch i {
 					case 100:
@@ -159,8 +163,7 @@ func TestSilenceOfACall(t *testing.T) {
 		up, down := silence(w.serverTUN), silence(c.tun)
 		victim := "dsl"
 		for i := range 300 {
-			c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
-			w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
+			w.bothSend(c, i)
 			time.Sleep(20 * time.Millisecond)
 			if i == 100 {
 				if c.path("lte").Packets.TxPackets > c.path("dsl").Packets.TxPackets {
@@ -187,8 +190,7 @@ func TestBrokenPathResends(t *testing.T) {
 		up, down := w.collect(w.serverTUN), w.collect(c.tun)
 		const n = 200
 		for i := range n {
-			c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
-			w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
+			w.bothSend(c, i)
 			if i%40 == 20 {
 				w.net.mu.Lock()
 				for _, p := range w.net.paths {

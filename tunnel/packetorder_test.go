@@ -226,8 +226,7 @@ func TestSpreadFlowOverBlackHole(t *testing.T) {
 			up, down := w.collect(w.serverTUN), w.collect(c.tun)
 			const n = 1000
 			for i := range n {
-				c.tun.toBraid <- thick("10.77.0.2", "198.51.100.7", i)
-				w.serverTUN.toBraid <- thick("198.51.100.7", "10.77.0.2", i)
+				w.bothSend(c, i)
 				time.Sleep(5 * time.Millisecond) // a megabit per second: bulk
 				switch i {
 				case 200:
