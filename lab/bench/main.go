@@ -5,8 +5,8 @@
 //	bench -braid PROGRAM [-wireguard PROGRAM] [flags] [SUITE...]
 //
 // SUITE is unshaped, cellA, cellB, cellC, requests or streams; none is all of
-// these. Only when named: grid, failover (or failoverA, failoverB), idle and
-// overflow. One figure of one suite takes less than a minute:
+// these. Only when named: grid, failover (or failoverA, failoverB), calm (or
+// calmA, calmB, calmC), idle and overflow. One figure of one suite takes less than a minute:
 //
 //	bench -contenders braid,mptcp -runs down1 -rounds 1 cellB
 //	bench -pairs "50/2 30/600ms" grid
@@ -62,9 +62,9 @@ func main() {
 	flag.StringVar(&b.programs.wireguard, "wireguard", "", "wireguard-go's program; without it that contender is left out")
 	flag.StringVar(&b.congestion, "congestion", "", "congestion control of the hosts in the lab and of braid's carriers, such as cubic; default the machine's and braid's")
 	flag.Func("contenders", "instead of each suite's own, with commas: "+strings.Join(contenderNames, ", "), list(&b.contenders))
-	flag.Func("runs", "only these, with commas: down1, up1, down8 in cells; down1, up1, down4, up4 unshaped; "+strings.Join(failoverNames(), ", ")+" in failover", list(&b.runs))
+	flag.Func("runs", "only these, with commas: down1, up1, down8 in cells and calm; down1, up1, down4, up4 unshaped; "+strings.Join(failoverNames(), ", ")+" in failover", list(&b.runs))
 	flag.IntVar(&b.rounds, "rounds", 0, "how often each measurement is taken, the contenders in turn; default 3, in failover 20, in grid and overflow 1")
-	flag.DurationVar(&b.seconds, "for", 0, "length of each transfer, the warm-up apart; default 12s in cells, 4s unshaped, 17s in grid, 20s in overflow, 5m in idle")
+	flag.DurationVar(&b.seconds, "for", 0, "length of each transfer, the warm-up apart; default 12s in cells, 10s in calm, 4s unshaped, 17s in grid, 20s in overflow, 5m in idle")
 	flag.Func("pairs", "only these pairs of the grid, with commas: names, or parts of names", list(&b.pairs))
 	flag.Func("part", "only a part of the chosen pairs, such as 2/4: every fourth, from the second", b.setPart)
 	flag.IntVar(&b.requests, "requests", 40, "requests in a round of the suite requests")

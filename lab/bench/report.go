@@ -22,6 +22,7 @@ type report struct {
 	Requests  []requestResult  `json:"requests,omitempty"`
 	Streams   []streamResult   `json:"streams,omitempty"`
 	Failover  []failoverResult `json:"failover,omitempty"`
+	Calm      []calmResult     `json:"calm,omitempty"`
 	Idle      []idleResult     `json:"idle,omitempty"`
 	Overflow  []overflowResult `json:"overflow,omitempty"`
 	// Grid is also of earlier runs, which measured other pairs.

@@ -62,6 +62,18 @@ var suites = []*suite{
 		contenders: []string{"braid", "mptcp"}, own: failover,
 	},
 	{
+		name: "calmA", group: "calm", named: true, about: "cell A: a call beside downloads and an upload", net: topology.CellA,
+		contenders: []string{"braid", "mptcp"}, measure: calm,
+	},
+	{
+		name: "calmB", group: "calm", named: true, about: "cell B: a call beside downloads and an upload", net: topology.CellB,
+		contenders: []string{"braid", "mptcp"}, measure: calm,
+	},
+	{
+		name: "calmC", group: "calm", named: true, about: "cell C: a call beside downloads and an upload", net: topology.CellC,
+		contenders: []string{"braid", "mptcp"}, measure: calm,
+	},
+	{
 		name: "idle", named: true, about: "cell A: a tunnel that nobody uses", net: topology.CellA,
 		contenders: []string{"braid", "braid-metered"}, measure: idleTunnel,
 	},

@@ -9,7 +9,10 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"braid/lab"
 )
@@ -111,7 +114,19 @@ const smallestEcho = 8
 // StartEcho sends a datagram of size bytes of UDP payload (at least 8) at every
 // interval from inside a host until Stop.
 func StartEcho(h *lab.Host, to netip.AddrPort, interval time.Duration, size int) (*Echo, error) {
-	conn, err := h.DialContext(context.Background(), "udp", to.String())
+	return StartEchoOver(h, "", to, interval, size)
+}
+
+// StartEchoOver is StartEcho bound to an interface, whatever the routes say; ""
+// binds to none.
+func StartEchoOver(h *lab.Host, interfaceName string, to netip.AddrPort, interval time.Duration, size int) (*Echo, error) {
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		if cerr := raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), interfaceName) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	conn, err := h.DialWith(context.Background(), &d, "udp", to.String())
 	if err != nil {
 		return nil, fmt.Errorf("start echo in %s: %w", h.Name(), err)
 	}
