@@ -1,6 +1,7 @@
 // Package scheduler holds the judgements about uplinks: which of them live,
-// how often to ask, when the overflow joins, how much a cap has left, and what
-// each uplink is used for in the end.
+// how often to ask, when the overflow joins, how much a cap has left, what
+// each uplink is used for in the end, and at which rate streams leave it without
+// a queue (Calm).
 //
 //	beats, answers, kernel's counters ─ Health ─┐
 //	bytes of the month ──────────────── Cap ────┼─ Plan ─ active, standby or none

@@ -58,7 +58,9 @@ type ClientConfig struct {
 	Prompt func()
 	// CapUsed tells what an uplink has carried before this process; nil, and
 	// the zero record, mean nothing.
-	CapUsed  func(uplink string) scheduler.CapRecord
+	CapUsed func(uplink string) scheduler.CapRecord
+	// Pacing bounds streams while somebody calls; nil: nothing does.
+	Pacing   Pacing
 	Software string // name and version, told to the server
 	Log      *slog.Logger
 }
@@ -72,6 +74,7 @@ type Client struct {
 	keeper  *linkKeeper
 	paths   *pathKeeper
 	active  *activity
+	calm    *calm
 	capture *capture
 	total   atomic.Int64   // streams
 	old     sync.WaitGroup // lanes that are being closed
@@ -102,6 +105,7 @@ func NewClient(cfg ClientConfig) *Client {
 	}
 	c.keeper, c.paths = newLinkKeeper(c), newPathKeeper(c)
 	c.active = newActivity()
+	c.calm = newCalm(cfg.Log, cfg.Pacing, func(dst []Subflow) []Subflow { return c.streams().moving(dst) })
 	c.capture = newCapture(cfg.Terminator, cfg.Exempt, func(netip.AddrPort) bool { return c.streams() != nil }, c.offer)
 	return c
 }
@@ -197,6 +201,7 @@ func (c *Client) Run(ctx context.Context) error {
 	g.Go(func() error { return c.keepConnected(ctx) })
 	g.Go(func() error { return c.tend(ctx) })
 	g.Go(func() error { return c.paths.run(ctx) })
+	g.Go(func() error { c.calm.run(ctx); return nil })
 	if c.capture != nil {
 		g.Go(func() error { return c.keeper.run(ctx) })
 		g.Go(func() error { return c.capture.run(ctx) })

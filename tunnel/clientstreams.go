@@ -59,6 +59,7 @@ func (c *Client) enterPackets(id wire.SessionID) *packetLane {
 		c.packets.close()
 	}
 	c.packets = newPacketLane(id, c.Policies, c.takePacket)
+	c.packets.talks = c.calm.hear
 	return c.packets
 }
 

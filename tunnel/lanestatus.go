@@ -47,6 +47,32 @@ func (l *lane) sampleLinks(dst []Subflow, want int, missing func(*link)) []Subfl
 	return dst
 }
 
+// movingStill is for how many calls of moving, one each calmTick, a link moves
+// after its last frame: one write can take seconds on a slow uplink.
+const movingStill = 50
+
+// moving appends the subflows of links on which something moved lately. The lane
+// may be nil. One goroutine calls it.
+func (l *lane) moving(dst []Subflow) []Subflow {
+	if l == nil {
+		return dst
+	}
+	for _, k := range l.allLinks() {
+		m := &k.moves
+		m.still++
+		if uses := k.uses.Load(); uses != m.uses {
+			m.uses, m.still = uses, 0
+		}
+		if m.still > movingStill {
+			continue
+		}
+		if list, err := k.conn.AppendSubflows(dst); err == nil {
+			dst = list
+		}
+	}
+	return dst
+}
+
 // UplinkShare is what one uplink carried of a stream, bytes of its carriers.
 type UplinkShare struct {
 	Uplink           string

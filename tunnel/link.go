@@ -57,6 +57,12 @@ type link struct {
 	widen  func(*link) // nil on a server
 	moved  func()      // a stream's frame came or went
 
+	// Of calm, through lane.moving:
+	moves struct {
+		uses  uint64 // when last asked
+		still int    // times in a row that it was the same
+	}
+
 	// Of the lane's ticker:
 	live    liveness
 	raised  bool // the receive buffer

@@ -115,6 +115,9 @@ func (p *packetPath) receive(now time.Time, payload []byte) error {
 	}
 	in.Unlock()
 	p.in.note(now, &h, first)
+	if first {
+		p.lane.hear(now, &h, packet)
+	}
 	switch {
 	case !first:
 	case h.Flow != 0:

@@ -34,6 +34,7 @@ import (
 type packetLane struct {
 	session wire.SessionID
 	deliver func(packet []byte) // of the peer, checked, once each; any goroutine
+	talks   func(now time.Time) // somebody calls, plays or types; may be nil. It must not block
 
 	mu       sync.Mutex // guards what follows
 	policies *policy.Set
@@ -69,7 +70,9 @@ type packetLane struct {
 // packetFlow is what is remembered of a flow.
 type packetFlow struct {
 	behaviour queue.Behaviour
-	policy    int // index in the lane's policies
+	talk      talk
+	policy    int  // index in the lane's policies
+	ruled     bool // policy says it: the host has sent something
 
 	// Of a flow that takes several paths: its number on the wire, 0 before it has
 	// one, and the place of its next packet.
@@ -88,7 +91,7 @@ type PacketPolicies struct {
 	Copies float64
 }
 
-// newPacketLane makes the lane of a session.
+// newPacketLane makes the lane of a session. talks may be set before it is used.
 func newPacketLane(session wire.SessionID, policies PacketPolicies, deliver func([]byte)) *packetLane {
 	seed := maphash.MakeSeed()
 	return &packetLane{
@@ -121,11 +124,14 @@ func (l *packetLane) push(now time.Time, list []*parcel) {
 		}
 		h := &c.header
 		c.since = now
-		f, fresh := l.flows.GetHashed(&h.Key, &h.Hash)
-		if fresh {
-			f.policy = l.policies.For(h)
+		f, _ := l.flows.GetHashed(&h.Key, &h.Hash)
+		if !f.ruled {
+			f.policy, f.ruled = l.policies.For(h), true
 		}
 		c.policy, c.class = f.policy, f.behaviour.Sent(now, h, len(c.packet))
+		if f.talk.saw(now, c.class) && l.talks != nil {
+			l.talks(now)
+		}
 		if l.policies.Whole(f.policy) {
 			l.placeWholeLocked(now, f, c)
 		} else {

@@ -45,6 +45,7 @@ type ServerConfig struct {
 	Judge    func(client string, to netip.AddrPort) error
 	Limits   StreamLimits
 	Policies PacketPolicies // of the packets that it sends
+	Pacing   Pacing         // bounds streams while somebody calls; nil: nothing does. Packets need none
 	Software string
 	Log      *slog.Logger
 }
@@ -102,6 +103,7 @@ func NewServer(cfg ServerConfig) *Server {
 				connect: func(ctx context.Context, o wire.Open) (relay.Socket, error) { return s.connect(ctx, ses, o) },
 			})
 		}
+		ses.calm = newCalm(cfg.Log.With("client", p.Name), cfg.Pacing, ses.movingSubflows)
 		s.order = append(s.order, ses)
 		s.byKey[p.Key] = ses
 		for _, a := range p.Addresses {
@@ -147,6 +149,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.readDevice(ctx) })
 	for _, ses := range s.order {
 		g.Go(func() error { ses.tend(ctx); return nil })
+		g.Go(func() error { ses.calm.run(ctx); return nil })
 	}
 	g.Go(func() error {
 		defer serving()

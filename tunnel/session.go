@@ -42,6 +42,7 @@ type session struct {
 	policies PacketPolicies      // of packets toward it
 	old      sync.WaitGroup      // lanes that are being closed
 	active   *activity
+	calm     *calm
 
 	mu      sync.Mutex  // guards what follows
 	lane    *lane       // of session id; nil before the first
@@ -151,6 +152,7 @@ func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 		s.packets.close()
 	}
 	s.packets = newPacketLane(s.id, s.policies, s.deliver)
+	s.packets.talks = s.calm.hear
 	if !s.ending {
 		s.lane = s.newLane(s.id)
 	}
@@ -327,6 +329,13 @@ func (s *session) sample(scratch []Subflow) []Subflow {
 	}
 	s.mu.Unlock()
 	return scratch
+}
+
+// movingSubflows is calm.streams.
+func (s *session) movingSubflows(dst []Subflow) []Subflow {
+	dst = s.streams().moving(dst)
+	s.nameSubflows(dst)
+	return dst
 }
 
 // PeerStatus is what a server knows of one client now.

@@ -16,3 +16,13 @@ func (k *FlowKey) HasPorts() bool {
 	}
 	return false
 }
+
+// Reverse is the key of the packets that come back. What has no ports keeps what
+// stands for them: an echo and its answer have one identifier.
+func (k FlowKey) Reverse() FlowKey {
+	k.Src, k.Dst = k.Dst, k.Src
+	if k.HasPorts() {
+		k.SrcPort, k.DstPort = k.DstPort, k.SrcPort
+	}
+	return k
+}

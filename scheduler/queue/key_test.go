@@ -26,6 +26,18 @@ func TestKey(t *testing.T) {
 	}
 }
 
+func TestReverse(t *testing.T) {
+	src, dst := [16]byte{10, 0, 0, 1}, [16]byte{10, 0, 0, 2}
+	udp := FlowKey{Src: src, Dst: dst, SrcPort: 4000, DstPort: 53, Protocol: protoUDP, Kind: 4}
+	if r := udp.Reverse(); r != (FlowKey{Src: dst, Dst: src, SrcPort: 53, DstPort: 4000, Protocol: protoUDP, Kind: 4}) || r.Reverse() != udp {
+		t.Errorf("%+v", r)
+	}
+	echo := FlowKey{Src: src, Dst: dst, SrcPort: 7, Protocol: protoICMP, Kind: 4}
+	if r := echo.Reverse(); r != (FlowKey{Src: dst, Dst: src, SrcPort: 7, Protocol: protoICMP, Kind: 4}) {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestTableEach(t *testing.T) {
 	table := NewTable[int](3, maphash.MakeSeed())
 	for i := range 5 { // the last three remain
