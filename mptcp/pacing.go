@@ -71,7 +71,7 @@ func NewSubflowPacing() (_ *SubflowPacing, err error) {
 		return nil, err
 	}
 	p.prog, err = ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "braid_pacing", Type: ebpf.Tracing, AttachType: ebpf.AttachTraceIter, AttachTo: "tcp", License: "GPL", Instructions: code,
+		Name: "braid_pacing", Type: ebpf.Tracing, AttachType: ebpf.AttachTraceIter, AttachTo: "tcp", License: pacingLicence, Instructions: code,
 	})
 	if err != nil {
 		return nil, err
@@ -79,6 +79,14 @@ func NewSubflowPacing() (_ *SubflowPacing, err error) {
 	p.iter, err = link.AttachIter(link.IterOptions{Program: p.prog})
 	return p, err
 }
+
+// pacingLicence is what the program tells the kernel. It calls nothing that is for
+// GPL programs alone, but it reads struct sock_common, and without a GPL-compatible
+// licence the verifier refuses that ("Cannot access kernel 'struct sock_common' from
+// non-GPL compatible program", with "Apache-2.0" as with none). So the instructions
+// that pacingProgram returns, and nothing else of braid, are offered under the MIT
+// licence and under version 2 of the GPL as well, at the choice of whoever has them.
+const pacingLicence = "Dual MIT/GPL"
 
 // pacingProgram looks up each TCP socket, and sets its bound if it has one:
 //
