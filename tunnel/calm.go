@@ -10,12 +10,14 @@ import (
 	"braid/scheduler"
 )
 
-// Streams fill the queue in the modem, and whoever calls beside them waits in it.
-// So while somebody sends little and often, each end bounds what its subflows of
-// streams send, a little below what their uplink delivers (scheduler.Calm):
+// What is bulk fills the queue in the modem, and whoever calls beside it waits in
+// it. So while somebody talks, each end bounds what it sends on each uplink, a little
+// below what that delivers (scheduler.Calm): its subflows of streams, and the bulk
+// packets of the path carrier together. What is sparse is never bounded.
 //
 //	packets, both ways ─▶ talk ─ hear ─▶ run: each calmTick, until a moment after
-//	  the last one: subflows ─▶ Calm of each uplink ─▶ Pacing
+//	  the last one: subflows ─▶ Calm of each uplink ─▶ Share ─┬─▶ Pacing: streams
+//	                                                          └─▶ limit: packets
 //
 // A bound on all that a session writes would not do: the kernel's scheduler fills
 // the uplink with the shorter round trip until its queue makes up for the
@@ -42,24 +44,35 @@ const (
 	// calmBulk is what streams must send on an uplink to have a queue there. Less
 	// is the acknowledgements of what comes.
 	calmBulk scheduler.BitRate = 300e3
-	// calmEven is the part of an uplink's rate that all its subflows have the same
-	// of; the rest goes by what each has sent.
-	calmEven = 0.3
-	// calmBusy of what an uplink carries is worth a part of its own.
+	// calmNew of an uplink's rate is what a subflow may begin with that sends
+	// hardly anything; it is not taken from the others.
+	calmNew = 0.3
+	// calmBusy of what an uplink carries makes one of those who share its rate.
 	calmBusy = 0.01
+	// calmWant is how much more than it sends each of these may want, so that it
+	// grows in some ticks to what it can use.
+	calmWant = 1.3
 	// calmKept is what counts of what a subflow sent before.
 	calmKept = 0.7
 	// calmChange is by how much a bound must differ to be told to the kernel.
 	calmChange = 0.01
 )
 
-// calm bounds one session's streams at this end. One goroutine runs it; hear may
+// calmLinks are a session's carriers as calm sees them.
+type calmLinks interface {
+	// movingSubflows appends the subflows of streams that move, and those of path
+	// carriers, with their uplinks.
+	movingSubflows([]Subflow) []Subflow
+	// limitPath bounds the bulk packets of an uplink's path carrier; 0: no bound.
+	limitPath(uplink string, rate scheduler.BitRate)
+}
+
+// calm bounds what one session sends at this end. One goroutine runs it; hear may
 // be called by any.
 type calm struct {
 	log    *slog.Logger
-	pacing Pacing // nil: nothing is bounded
-	// streams appends the subflows of streams that move, with their uplinks.
-	streams func([]Subflow) []Subflow
+	pacing Pacing // nil: streams are not bounded
+	links  calmLinks
 
 	start time.Time
 	heard atomic.Int64  // when a sparse packet last came, since start; 0: never
@@ -71,30 +84,34 @@ type calm struct {
 	flows   map[subflowKey]*calmFlow
 	list    []Subflow
 	changes []PacedSubflow
-	refused bool
+	refused bool // streams cannot be bounded
 }
 
 // calmUplink is one uplink in one step.
 type calmUplink struct {
 	calm    scheduler.Calm
 	in      scheduler.CalmInput
-	largest uint64  // that one subflow sent
-	weight  float64 // of all subflows
-	busy    int     // subflows that send something worth the name
+	largest uint64            // that one subflow delivered
+	sends   scheduler.BitRate // all subflows, smoothed
+	free    bool              // some of them cannot be bounded
 	rate    scheduler.BitRate
+	wants   []scheduler.BitRate // of those that share it
+	next    int                 // of wants that is not given
 }
 
 type calmFlow struct {
-	acked  uint64
-	weight float64 // bytes, of late
-	bound  scheduler.BitRate
-	seen   bool
+	acked uint64
+	now   scheduler.BitRate // delivered in this step
+	sends scheduler.BitRate // smoothed
+	bound scheduler.BitRate
+	path  string // the uplink, of a path carrier
+	seen  bool
 }
 
-func newCalm(log *slog.Logger, pacing Pacing, streams func([]Subflow) []Subflow) *calm {
+func newCalm(log *slog.Logger, pacing Pacing, links calmLinks) *calm {
 	return &calm{
-		log: log, pacing: pacing, streams: streams, start: time.Now(), wake: make(chan struct{}, 1),
-		uplinks: map[string]*calmUplink{}, flows: map[subflowKey]*calmFlow{},
+		log: log, pacing: pacing, links: links, start: time.Now(), wake: make(chan struct{}, 1),
+		refused: pacing == nil, uplinks: map[string]*calmUplink{}, flows: map[subflowKey]*calmFlow{},
 	}
 }
 
@@ -102,7 +119,7 @@ func newCalm(log *slog.Logger, pacing Pacing, streams func([]Subflow) []Subflow)
 func (c *calm) hear(now time.Time) {
 	since := now.Sub(c.start)
 	last := time.Duration(c.heard.Swap(int64(max(since, 1))))
-	if c.pacing != nil && (last == 0 || since-last > calmTick) {
+	if last == 0 || since-last > calmTick {
 		select {
 		case c.wake <- struct{}{}:
 		default:
@@ -118,9 +135,6 @@ func (c *calm) active(now time.Time) bool {
 
 // run bounds and frees until ctx ends, and leaves nothing bounded.
 func (c *calm) run(ctx context.Context) {
-	if c.pacing == nil {
-		return
-	}
 	for {
 		select {
 		case <-c.wake:
@@ -137,8 +151,8 @@ func (c *calm) attend(ctx context.Context) {
 	defer t.Stop()
 	defer c.free()
 	c.at = time.Time{}
-	for ctx.Err() == nil && c.active(time.Now()) && !c.refused {
-		c.list = c.streams(c.list[:0])
+	for ctx.Err() == nil && c.active(time.Now()) {
+		c.list = c.links.movingSubflows(c.list[:0])
 		c.step(time.Now(), c.list)
 		select {
 		case <-t.C:
@@ -158,14 +172,15 @@ func (c *calm) step(now time.Time, list []Subflow) {
 		f.seen = false
 	}
 	for _, u := range c.uplinks {
-		u.in, u.largest, u.weight, u.busy = scheduler.CalmInput{Elapsed: elapsed}, 0, 0, 0
+		u.in, u.largest, u.sends, u.free = scheduler.CalmInput{Elapsed: elapsed}, 0, 0, false
+		u.wants, u.next = u.wants[:0], 0
 	}
 	for i := range list {
-		c.measure(&list[i])
+		c.measure(&list[i], elapsed)
 	}
 	for _, u := range c.uplinks {
 		u.rate = 0
-		if elapsed <= 0 || scheduler.BitRate(8*float64(u.in.Delivered)/elapsed.Seconds()) < calmBulk && u.calm.Bound() == 0 {
+		if elapsed <= 0 || u.free || scheduler.BitRate(8*float64(u.in.Delivered)/elapsed.Seconds()) < calmBulk && u.calm.Bound() == 0 {
 			continue
 		}
 		u.rate = u.calm.Step(u.in)
@@ -175,7 +190,7 @@ func (c *calm) step(now time.Time, list []Subflow) {
 }
 
 // measure adds a subflow to its uplink.
-func (c *calm) measure(s *Subflow) {
+func (c *calm) measure(s *Subflow, elapsed time.Duration) {
 	u := c.uplinks[s.uplinkName()]
 	if u == nil {
 		u = &calmUplink{}
@@ -185,12 +200,19 @@ func (c *calm) measure(s *Subflow) {
 	f := c.flows[key]
 	if f == nil {
 		f = &calmFlow{acked: s.AckedBytes}
+		if s.Path {
+			f.path = s.uplinkName()
+		}
 		c.flows[key] = f
 	}
 	sent := s.AckedBytes - min(f.acked, s.AckedBytes)
 	f.acked, f.seen = s.AckedBytes, true
-	f.weight = calmKept*f.weight + float64(sent)
-	u.weight += f.weight
+	if elapsed > 0 {
+		f.now = scheduler.BitRate(8 * float64(sent) / elapsed.Seconds())
+		f.sends = calmKept*f.sends + (1-calmKept)*f.now
+	}
+	u.free = u.free || c.refused && !s.Path && f.now > calmBulk
+	u.sends += f.sends
 	u.in.Delivered += sent
 	if sent > u.largest || u.in.RTT == 0 {
 		u.largest, u.in.RTT = sent, s.RTT
@@ -203,29 +225,32 @@ func (c *calm) measure(s *Subflow) {
 // divide shares each uplink's bound among its subflows, and notes what changes.
 func (c *calm) divide(list []Subflow) {
 	c.changes = c.changes[:0]
-	for i := range list {
-		if u, f := c.of(&list[i]); f.busy(u) {
-			u.busy++
-		}
-	}
-	for i := range list {
-		s := &list[i]
-		u, f := c.of(s)
-		part := calmEven
-		if f.busy(u) {
-			part = calmEven/float64(u.busy) + (1-calmEven)*f.weight/u.weight
-		}
-		bound := scheduler.BitRate(part) * u.rate
-		if diff := bound - f.bound; bound != 0 && f.bound != 0 && max(diff, -diff) < calmChange*f.bound {
-			continue
-		}
-		c.bind(s.Local, s.Remote, f, bound)
-	}
-	for key, f := range c.flows {
+	for key, f := range c.flows { // first, for a path's carrier may have another now
 		if !f.seen {
 			c.bind(key.local, key.remote, f, 0)
 			delete(c.flows, key)
 		}
+	}
+	for i := range list {
+		if u, f := c.of(&list[i]); f.busy(u) {
+			u.wants = append(u.wants, calmWant*max(f.now, f.sends))
+		}
+	}
+	for _, u := range c.uplinks {
+		scheduler.Share(u.rate, u.wants)
+	}
+	for i := range list {
+		s := &list[i]
+		u, f := c.of(s)
+		bound := calmNew * u.rate
+		if f.busy(u) {
+			bound = u.wants[u.next]
+			u.next++
+		}
+		if diff := bound - f.bound; bound != 0 && f.bound != 0 && max(diff, -diff) < calmChange*f.bound {
+			continue
+		}
+		c.bind(s.Local, s.Remote, f, bound)
 	}
 }
 
@@ -235,11 +260,16 @@ func (c *calm) of(s *Subflow) (*calmUplink, *calmFlow) {
 }
 
 // busy reports whether a subflow counts. Of the others, which may begin at any
-// time, none has more than calmEven.
-func (f *calmFlow) busy(u *calmUplink) bool { return f.weight > calmBusy*u.weight }
+// time, none has more than calmNew.
+func (f *calmFlow) busy(u *calmUplink) bool { return f.sends > calmBusy*u.sends }
 
 func (c *calm) bind(local, remote netip.AddrPort, f *calmFlow, bound scheduler.BitRate) {
-	if f.bound != bound {
+	switch {
+	case f.bound == bound:
+	case f.path != "":
+		f.bound = bound
+		c.links.limitPath(f.path, bound)
+	default:
 		f.bound = bound
 		c.changes = append(c.changes, PacedSubflow{local, remote, bound})
 	}
@@ -247,10 +277,10 @@ func (c *calm) bind(local, remote netip.AddrPort, f *calmFlow, bound scheduler.B
 
 // tell gives the kernel what has changed.
 func (c *calm) tell() {
-	if len(c.changes) == 0 {
+	if len(c.changes) == 0 || c.refused {
 		return
 	}
-	if err := c.pacing.Pace(c.changes); err != nil && !c.refused {
+	if err := c.pacing.Pace(c.changes); err != nil {
 		c.refused = true
 		c.log.Info("streams do not make room for calls and games", "error", err)
 	}

@@ -59,9 +59,18 @@ type calmLine struct {
 	at      time.Time
 	present int
 	idle    int // subflows that send nothing
+
+	packets bool // the first of those present is the path carrier
+	limit   scheduler.BitRate
 }
 
-func (l *calmLine) subflows(dst []Subflow) []Subflow {
+func (l *calmLine) limitPath(_ string, rate scheduler.BitRate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limit = rate
+}
+
+func (l *calmLine) movingSubflows(dst []Subflow) []Subflow {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	const rate = 40e6 / 8
@@ -69,6 +78,9 @@ func (l *calmLine) subflows(dst []Subflow) []Subflow {
 	dt := now.Sub(l.at).Seconds()
 	l.at = now
 	sum, n := l.pacing.now()
+	if l.limit > 0 {
+		sum, n = sum+l.limit, n+1
+	}
 	arrive := 1.3 * rate
 	if n > 0 {
 		arrive = float64(sum) / 8
@@ -78,7 +90,7 @@ func (l *calmLine) subflows(dst []Subflow) []Subflow {
 	for i := range l.present {
 		l.acked[i] += sent * []float64{1, 3, 9}[i] / []float64{1, 4, 13}[l.present-1]
 		dst = append(dst, Subflow{
-			Uplink: "dsl", Local: netip.MustParseAddrPort("192.0.2.1:443"),
+			Uplink: "dsl", Local: netip.MustParseAddrPort("192.0.2.1:443"), Path: l.packets && i == 0,
 			Remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.2"), uint16(1000+i)),
 			RTT:    30*time.Millisecond + time.Duration(l.queue/rate*1e9), MinRTT: 30 * time.Millisecond, AckedBytes: uint64(l.acked[i]),
 		})
@@ -97,9 +109,9 @@ func TestCalmSparesIdleSubflows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pacing := &fakePacing{bound: map[netip.AddrPort]scheduler.BitRate{}}
 		line := &calmLine{pacing: pacing, at: time.Now(), queue: 40e6 / 8 * 0.03, present: 1, idle: 5}
-		c := newCalm(slog.New(slog.DiscardHandler), pacing, line.subflows)
+		c := newCalm(slog.New(slog.DiscardHandler), pacing, line)
 		for range 30 {
-			c.step(time.Now(), line.subflows(nil))
+			c.step(time.Now(), line.movingSubflows(nil))
 			time.Sleep(calmTick)
 		}
 		if sum, n := pacing.now(); n != 1 || sum < 0.85*40e6 {
@@ -115,7 +127,7 @@ func TestCalmOnlyDuringCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pacing := &fakePacing{bound: map[netip.AddrPort]scheduler.BitRate{}}
 		line := &calmLine{pacing: pacing, at: time.Now(), queue: 40e6 / 8 * 0.03, present: 3}
-		c := newCalm(slog.New(slog.DiscardHandler), pacing, line.subflows)
+		c := newCalm(slog.New(slog.DiscardHandler), pacing, line)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { c.run(ctx) })
@@ -159,12 +171,64 @@ func TestCalmOnlyDuringCalls(t *testing.T) {
 	})
 }
 
+// Packets have their part of the rate, and it is theirs when streams are gone.
+func TestCalmPackets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pacing := &fakePacing{bound: map[netip.AddrPort]scheduler.BitRate{}}
+		line := &calmLine{pacing: pacing, at: time.Now(), queue: 40e6 / 8 * 0.03, present: 2, packets: true}
+		c := newCalm(slog.New(slog.DiscardHandler), pacing, line)
+		for range 50 {
+			c.step(time.Now(), line.movingSubflows(nil))
+			time.Sleep(calmTick)
+		}
+		// One stream and the packets, which the line serves 3 to 1.
+		sum, n := pacing.now()
+		if n != 1 || line.limit < 0.2*40e6 || sum < 0.2*40e6 || sum+line.limit < 0.85*40e6 || sum+line.limit > 1.2*40e6 {
+			t.Errorf("%d streams have %v, packets %v", n, sum, line.limit)
+		}
+		line.present = 1
+		for range 30 {
+			c.step(time.Now(), line.movingSubflows(nil))
+			time.Sleep(calmTick)
+		}
+		if _, n := pacing.now(); n != 0 || line.limit < 0.85*40e6 {
+			t.Errorf("%d streams, packets have %v", n, line.limit)
+		}
+		if c.free(); line.limit != 0 {
+			t.Errorf("%v is left behind", line.limit)
+		}
+	})
+}
+
+// Where streams cannot be bounded packets are, but not beside streams, to which
+// they would only give way.
+func TestCalmPacketsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		none := &fakePacing{}
+		line := &calmLine{pacing: none, at: time.Now(), queue: 40e6 / 8 * 0.03, present: 1, packets: true}
+		c := newCalm(slog.New(slog.DiscardHandler), nil, line)
+		run := func() {
+			for range 30 {
+				c.step(time.Now(), line.movingSubflows(nil))
+				time.Sleep(calmTick)
+			}
+		}
+		if run(); line.limit < 0.85*40e6 {
+			t.Errorf("packets have %v", line.limit)
+		}
+		line.present = 2
+		if run(); line.limit != 0 {
+			t.Errorf("packets have %v beside streams that are not bounded", line.limit)
+		}
+	})
+}
+
 // A kernel that cannot do it is asked once.
 func TestCalmRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pacing := &fakePacing{bound: map[netip.AddrPort]scheduler.BitRate{}, err: errors.New("no")}
 		line := &calmLine{pacing: pacing, at: time.Now(), queue: 40e6 / 8 * 0.03, present: 1}
-		c := newCalm(slog.New(slog.DiscardHandler), pacing, func(dst []Subflow) []Subflow { return line.subflows(dst) })
+		c := newCalm(slog.New(slog.DiscardHandler), pacing, line)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { c.run(ctx) })
@@ -184,8 +248,8 @@ func TestCalmRefused(t *testing.T) {
 func TestCalmStepAllocatesNothing(t *testing.T) {
 	pacing := &fakePacing{bound: map[netip.AddrPort]scheduler.BitRate{}}
 	line := &calmLine{pacing: pacing, at: time.Now(), present: 3}
-	c := newCalm(slog.New(slog.DiscardHandler), pacing, line.subflows)
-	list := line.subflows(nil)
+	c := newCalm(slog.New(slog.DiscardHandler), pacing, line)
+	list := line.movingSubflows(nil)
 	now := time.Now()
 	c.step(now, list)
 	if n := testing.AllocsPerRun(100, func() { now = now.Add(calmTick); c.step(now, list) }); n != 0 {

@@ -59,7 +59,8 @@ type ClientConfig struct {
 	// CapUsed tells what an uplink has carried before this process; nil, and
 	// the zero record, mean nothing.
 	CapUsed func(uplink string) scheduler.CapRecord
-	// Pacing bounds streams while somebody calls; nil: nothing does.
+	// Pacing bounds streams while somebody calls; nil: nothing does. Packets need
+	// none.
 	Pacing   Pacing
 	Software string // name and version, told to the server
 	Log      *slog.Logger
@@ -105,7 +106,7 @@ func NewClient(cfg ClientConfig) *Client {
 	}
 	c.keeper, c.paths = newLinkKeeper(c), newPathKeeper(c)
 	c.active = newActivity()
-	c.calm = newCalm(cfg.Log, cfg.Pacing, func(dst []Subflow) []Subflow { return c.streams().moving(dst) })
+	c.calm = newCalm(cfg.Log, cfg.Pacing, c)
 	c.capture = newCapture(cfg.Terminator, cfg.Exempt, func(netip.AddrPort) bool { return c.streams() != nil }, c.offer)
 	return c
 }

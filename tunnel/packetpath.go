@@ -36,6 +36,7 @@ type packetPath struct {
 		loss float64
 	}
 	rate   deliveryRate
+	bound  bulkBound
 	took   policy.Delivery // of sparse packets, until the peer's word
 	copies pathCopies
 
@@ -97,6 +98,7 @@ func (p *packetPath) detach(now time.Time) {
 func (l *packetLane) detachLocked(now time.Time, p *packetPath) {
 	l.paths = slices.DeleteFunc(l.paths, func(o *packetPath) bool { return o == p })
 	p.attached, p.usable = false, false
+	p.bound.set(time.Now(), 0)
 	p.leaveLocked(now)
 	if p.q != nil {
 		for c := range l.gone {
@@ -171,7 +173,11 @@ func (p *packetPath) wake() {
 func (p *packetPath) backlog() bool {
 	p.lane.mu.Lock()
 	defer p.lane.mu.Unlock()
-	return p.q != nil && p.q.Len() > 0 && !(p.last && p.stuckLocked(time.Now()))
+	if p.q == nil || p.q.Len() == 0 {
+		return false
+	}
+	now := time.Now()
+	return !(p.last && p.stuckLocked(now)) && (p.bound.allows(now, p.wake) || p.q.HasSparse())
 }
 
 // take appends the frames that are to be written next, together about as long as
@@ -190,9 +196,15 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 	}
 	hedged, before, bytes := l.canHedgeLocked(p), len(frames), 0
 	for room := p.rate.piece(); room > 0; {
-		x, ok := p.q.Pop(now, max(room, leastPiece))
+		pop, open := p.q.Pop, p.bound.allows(now, p.wake)
+		if !open {
+			pop = p.q.PopSparse
+		}
+		x, ok := pop(now, max(room, leastPiece))
 		if !ok {
-			p.rate.idle()
+			if open {
+				p.rate.idle()
+			}
 			break
 		}
 		c := x.Meta
@@ -208,7 +220,10 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 		p.takenLocked(c, hedged)
 		bytes += len(c.packet) - wire.VnetLen
 		room -= len(c.packet)
-		frames = append(frames, c.frame())
+		frame := c.frame()
+		if frames = append(frames, frame); c.class == queue.Bulk {
+			p.bound.spend(len(frame))
+		}
 	}
 	p.count.txPackets.Add(uint64(len(frames) - before))
 	p.count.txBytes.Add(uint64(bytes))

@@ -71,6 +71,23 @@ func (k *pathKeeper) appendSubflows(dst []Subflow) []Subflow {
 	return dst
 }
 
+// movingSubflows implements calmLinks.
+func (c *Client) movingSubflows(dst []Subflow) []Subflow {
+	return c.paths.appendSubflows(c.streams().moving(dst))
+}
+
+// limitPath implements calmLinks.
+func (c *Client) limitPath(uplink string, rate scheduler.BitRate) {
+	k := c.paths
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range k.paths {
+		if p.uplink.Name == uplink && p.car != nil {
+			p.car.packets.limit(rate)
+		}
+	}
+}
+
 // wantsLoad reports whether anything depends on carried.
 func (k *pathKeeper) wantsLoad() bool {
 	k.mu.Lock()

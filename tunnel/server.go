@@ -103,7 +103,7 @@ func NewServer(cfg ServerConfig) *Server {
 				connect: func(ctx context.Context, o wire.Open) (relay.Socket, error) { return s.connect(ctx, ses, o) },
 			})
 		}
-		ses.calm = newCalm(cfg.Log.With("client", p.Name), cfg.Pacing, ses.movingSubflows)
+		ses.calm = newCalm(cfg.Log.With("client", p.Name), cfg.Pacing, ses)
 		s.order = append(s.order, ses)
 		s.byKey[p.Key] = ses
 		for _, a := range p.Addresses {

@@ -331,11 +331,20 @@ func (s *session) sample(scratch []Subflow) []Subflow {
 	return scratch
 }
 
-// movingSubflows is calm.streams.
+// movingSubflows implements calmLinks.
 func (s *session) movingSubflows(dst []Subflow) []Subflow {
-	dst = s.streams().moving(dst)
+	dst = s.samplePaths(s.streams().moving(dst))
 	s.nameSubflows(dst)
 	return dst
+}
+
+// limitPath implements calmLinks.
+func (s *session) limitPath(uplink string, rate scheduler.BitRate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.paths[uplink]; p != nil {
+		p.car.packets.limit(rate)
+	}
 }
 
 // PeerStatus is what a server knows of one client now.

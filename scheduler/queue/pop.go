@@ -8,15 +8,38 @@ import "time"
 // part with headers of its own. Another packet that is longer comes whole. A mark
 // is on what is returned, all of its segments, and not on what comes later.
 func (q *Queue[M]) Pop(now time.Time, maxBytes int) (p Packet[M], ok bool) {
+	return q.pop(now, maxBytes, false)
+}
+
+// PopSparse is Pop for when nothing but what goes before the rest may be sent; ok
+// is false when there is none of that.
+func (q *Queue[M]) PopSparse(now time.Time, maxBytes int) (p Packet[M], ok bool) {
+	return q.pop(now, maxBytes, true)
+}
+
+// HasSparse reports whether PopSparse may find something.
+func (q *Queue[M]) HasSparse() bool { return q.lists[inSparse].first != none }
+
+func (q *Queue[M]) pop(now time.Time, maxBytes int, sparse bool) (p Packet[M], ok bool) {
 	q.rejoin()
 	t := q.at(now)
 	for {
 		from := q.next()
+		if sparse {
+			if from = inSparse; !q.HasSparse() {
+				return p, false
+			}
+		}
 		if from == inNone {
 			return p, false
 		}
 		i := q.lists[from].first
 		f := q.flow(i)
+		if f.deficit <= 0 && sparse { // nobody else has a turn
+			f.deficit += q.params.Quantum
+			q.move(inSparse, i)
+			continue
+		}
 		if f.deficit <= 0 {
 			q.turn(i, f)
 			continue

@@ -198,3 +198,32 @@ func TestGuests(t *testing.T) {
 		}
 	}
 }
+
+// TestPopSparse: a call leaves while the rest is held back, for as long as that
+// takes, and the rest is untouched.
+func TestPopSparse(t *testing.T) {
+	b := newBench(t, Params{})
+	for i := range 40 {
+		b.push(100+i, full(1))
+	}
+	b.pop(20) // it is bulk by now
+	if _, ok := b.q.PopSparse(b.now, 4000); ok || b.q.HasSparse() {
+		t.Fatal("a bulk flow goes before itself")
+	}
+	waiting := b.q.Len()
+	for i := range 200 { // more than a turn
+		b.now = b.now.Add(10 * ms)
+		b.push(i, small(2))
+		p, ok := b.q.PopSparse(b.now, 4000)
+		if !ok || p.Meta != i || p.Class != Sparse {
+			t.Fatalf("packet %d of the call: %v, %v", i, p.Meta, ok)
+		}
+		if _, ok := b.q.PopSparse(b.now, 4000); ok || b.q.HasSparse() || b.q.Len() != waiting {
+			t.Fatalf("%d wait, want %d", b.q.Len(), waiting)
+		}
+	}
+	b.now = epoch.Add(ms)
+	if got := b.pop(1); len(got) != 1 || got[0] < 100 {
+		t.Fatalf("then %v leaves", got)
+	}
+}
