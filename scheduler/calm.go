@@ -2,20 +2,27 @@ package scheduler
 
 import "time"
 
-// Calm finds the rate at which streams fill an uplink, in one direction, without
-// a queue in front of it: what somebody who sends little has to wait for.
+// Calm finds the rate at which bulk fills an uplink, in one direction, without a
+// queue in front of it: what somebody who sends little has to wait for.
 //
-// It goes by the queue that it sees, which is how much longer a round trip is
-// than the shortest. A short one says that there may be more to have, and the
-// rate is raised, slowly at first; a long one that this is more than the uplink
-// delivers, and the rate becomes a little less than what was delivered. What it
-// cannot shorten is somebody else's queue, and then there is no bound for a
-// while: who steps back before a greedy neighbour starves.
+// It goes by the queue that it sees, which is how much longer a round trip is than
+// the shortest. A short one says that there may be more to have, and the rate is
+// raised, slowly at first. A long one says that this is more than the uplink
+// delivers: for as long as it drains the rate is well below what was delivered, and
+// then a little. What draining does not shorten is no queue of this one: jitter, a
+// way that has become longer, or somebody else's. From then on only what is more
+// than that counts; and where it is much there is no bound for a while: who steps
+// back before a greedy neighbour starves.
+//
+//	no bound ── long ──▶ drains ── short ──▶ bound, raised ── long ──▶ drains
+//	    ▲                  │ │                   ▲
+//	    └── does not help ─┘ └─ the rest is little ─┘
 //
 // The zero value begins with what is delivered. A Calm belongs to one goroutine.
 type Calm struct {
 	rate  BitRate       // the bound; 0: none
 	base  time.Duration // the shortest round trip
+	floor time.Duration // how much longer it is whatever this does
 	mean  BitRate       // delivered, smoothed
 	full  BitRate       // delivered when there last was a queue
 	delay time.Duration // the last round trip
@@ -23,12 +30,11 @@ type Calm struct {
 	pause time.Duration // for how long hardly anything was delivered
 	held  time.Duration // since there last was a queue
 	step  float64       // by which the rate was raised last
-	// drains: the bound is below what the uplink delivers, for the queue's sake.
-	drains bool
-	rest   time.Duration // until the rate is lowered again
-	queue  time.Duration // when that was last asked
-	long   time.Duration // for how long the queue has been long
-	free   time.Duration // until there is a bound again
+	free  time.Duration // until there is a bound again
+
+	drains int           // how often the rate was lowered for the present queue; 0: it is not
+	queue  time.Duration // when it last fell
+	stays  time.Duration // for how long it does not fall
 }
 
 const (
@@ -36,24 +42,30 @@ const (
 	// of who sends is never quite even. From there it is raised again, and the
 	// less that takes the more often there is a queue.
 	calmBelow = 0.97
-	// calmDrain is what remains while a queue drains.
+	// calmDrain is what remains while a queue drains, and as much of that again
+	// where it does not fall: what was delivered was not known well.
 	calmDrain = 0.85
-	// calmShort and calmLong are queues that nobody notices and that a call does.
-	// Round trips vary by themselves, more so the longer they are.
-	calmShort     = 5 * time.Millisecond
-	calmLong      = 10 * time.Millisecond
-	calmShortPart = 0.08
-	calmLongPart  = 0.2
+	// calmShort and calmLong are queues that nobody notices and that a call does,
+	// or parts of the round trip, since that varies by itself, or packets, since a
+	// sender's come two or four at a time, up to calmPacketsMost.
+	calmShort        = 5 * time.Millisecond
+	calmLong         = 10 * time.Millisecond
+	calmShortPart    = 0.08
+	calmLongPart     = 0.2
+	calmShortPackets = 4
+	calmLongPackets  = 8
+	calmPacketsMost  = 30 * time.Millisecond // of a long one
 	// calmHold is how long it stays a little below what was delivered when the
 	// queue was last long. Then it is raised by calmStep at a time, so that the
 	// queue grows slowly when it does, and beyond calmKnown of what was known by
 	// calmFaster more each time, up to calmStepMost: on a link that has become
-	// quicker.
-	calmHold     = time.Second
+	// quicker. Beside a queue that is not quite short it is calmSlower of that.
+	calmHold     = 500 * time.Millisecond
 	calmStep     = 0.005
 	calmKnown    = 1.02
 	calmFaster   = 1.25
 	calmStepMost = 0.08
+	calmSlower   = 0.25
 	// calmUsed of the bound must be in use that more is of any use.
 	calmUsed = 0.85
 	// calmEvery is how often Step is meant to be called.
@@ -65,21 +77,24 @@ const (
 	// shortest round trip or a segment is lost, without being taken for a rate;
 	// and calmFall is what is left at least of what was known, for the same reason.
 	calmPause = 500 * time.Millisecond
-	calmFall  = 0.75
+	calmFall  = 0.6
 	// calmOver is after how long without anything what was known of the rate says
 	// little.
 	calmOver = time.Second
-	// calmGiveUp is how long a queue stays long that is another's, whatever this
-	// one does; calmFree for how long there is no bound then.
-	calmGiveUp = 2 * time.Second
-	calmFree   = 5 * time.Second
+	// calmTries is how often the rate is lowered for a queue that does not fall;
+	// once for one of less than two long ones.
+	calmTries = 4
+	// calmFree is for how long there is no bound beside somebody else's queue.
+	calmFree = 5 * time.Second
 	// calmLeast is a bound that is no use to anybody.
 	calmLeast BitRate = 200e3
 	// calmRTT is a round trip below which nobody waits for a queue.
 	calmRTT = 5 * time.Millisecond
+	// calmPacket is a full packet, bits.
+	calmPacket = 8 * 1500
 )
 
-// CalmInput is what streams did on an uplink since the last Step.
+// CalmInput is what subflows did on an uplink since the last Step.
 type CalmInput struct {
 	Elapsed   time.Duration
 	Delivered uint64        // bytes acknowledged
@@ -87,7 +102,7 @@ type CalmInput struct {
 	MinRTT    time.Duration // the shortest of the recent minutes; 0: not known
 }
 
-// Step returns the bound of all streams together; 0: there is none.
+// Step returns the bound of all of them together; 0: there is none.
 func (c *Calm) Step(in CalmInput) BitRate {
 	if in.Elapsed <= 0 || in.RTT <= 0 {
 		return c.rate
@@ -106,26 +121,29 @@ func (c *Calm) Step(in CalmInput) BitRate {
 	if c.base < calmRTT && in.RTT < 2*calmRTT || c.seen < calmMean {
 		return 0
 	}
-	queue := min(c.delay, in.RTT) - c.base // one alone may be jitter
+	queue := min(c.delay, in.RTT) - c.base - c.floor // one alone may be jitter
 	c.delay = in.RTT
-	short := max(calmShort, time.Duration(calmShortPart*float64(c.base)))
-	long := max(calmLong, time.Duration(calmLongPart*float64(c.base)))
-	c.rest -= in.Elapsed
+	if queue < 0 {
+		c.floor, queue = max(0, c.floor+queue), 0
+	}
+	short, long := c.thresholds()
 	switch {
+	case c.drains > 0:
+		c.drain(in, queue, short, long)
 	case queue > long:
 		c.lower(in, queue)
-	case queue > short:
-		c.long = 0
-		if c.rate == 0 {
-			c.rate, c.full = calmBelow*c.mean, c.mean
-		} else if !c.drains && c.mean > calmUsed*c.rate {
-			// On a slow uplink a few packets are as long; it may be no queue.
-			c.rate += BitRate(calmStep/4*in.Elapsed.Seconds()/calmEvery.Seconds()) * c.rate
-		}
-	default:
-		c.raise(in)
+	case c.rate > 0:
+		c.raise(in, queue > short)
 	}
 	return c.rate
+}
+
+// thresholds are a short queue and a long one.
+func (c *Calm) thresholds() (short, long time.Duration) {
+	packet := time.Duration(calmPacket / float64(max(c.mean, calmLeast)) * float64(time.Second))
+	packet = min(packet, calmPacketsMost/calmLongPackets)
+	return max(calmShort, time.Duration(calmShortPart*float64(c.base)), calmShortPackets*packet),
+		max(calmLong, time.Duration(calmLongPart*float64(c.base)), calmLongPackets*packet)
 }
 
 // measure takes in what was delivered and how long it took.
@@ -151,57 +169,71 @@ func (c *Calm) measure(in CalmInput) {
 	c.seen += in.Elapsed
 }
 
-// lower steps below what is delivered, and looks again when that must have
-// helped.
+// lower steps below what is delivered, which is what the uplink carries while there
+// is a queue.
 func (c *Calm) lower(in CalmInput, queue time.Duration) {
-	if c.long += in.Elapsed; c.long > calmGiveUp {
-		// Or the way has become longer, and what was the shortest is no more.
-		c.long, c.rate, c.drains, c.free, c.base = 0, 0, false, calmFree, 0
-		return
-	}
-	if c.rest > 0 {
-		return
-	}
-	falls := queue < c.queue-c.queue/8
-	c.queue = queue
-	if c.drains && falls {
-		return
-	}
-	// While there is a queue, what is delivered is what the uplink carries.
 	c.full = max(c.mean, calmFall*c.full)
 	less := BitRate(calmDrain)
-	if c.drains {
+	if c.drains > 0 {
 		less *= calmDrain
 	}
 	c.rate = max(less*c.full, calmLeast)
-	c.drains = true
-	c.rest = c.base + 2*in.Elapsed // until that shows
+	c.drains++
+	// What this does shows a round trip later.
+	c.queue, c.stays = queue, -c.base-queue
+}
+
+// drain looks whether the queue falls, and ends when it is short.
+func (c *Calm) drain(in CalmInput, queue, short, long time.Duration) {
+	if queue <= short {
+		c.settle()
+		return
+	}
+	if queue < c.queue-c.queue/8 {
+		c.queue, c.stays = queue, min(c.stays, 0)
+		return
+	}
+	if c.stays += in.Elapsed; c.stays < 2*in.Elapsed {
+		return
+	}
+	switch little := queue < 2*long; {
+	case little:
+		c.floor += queue
+		c.settle()
+	case c.drains < calmTries:
+		c.lower(in, queue)
+	default:
+		c.floor += queue
+		c.settle()
+		c.rate, c.free = 0, calmFree
+	}
+}
+
+// settle ends draining.
+func (c *Calm) settle() {
+	c.drains, c.held, c.step = 0, 0, 0
+	c.rate = max(calmBelow*c.full, calmLeast)
 }
 
 // raise asks for a little more, if what there is was used.
-func (c *Calm) raise(in CalmInput) {
-	c.long = 0
-	if c.rate == 0 { // no queue, and no bound: there is none to make
-		return
-	}
-	if c.drains {
-		c.drains, c.held = false, 0
-		c.rate = calmBelow * c.full
-		return
-	}
+func (c *Calm) raise(in CalmInput, slowly bool) {
 	if c.held += in.Elapsed; c.held < calmHold || c.mean < calmUsed*c.rate {
 		return
 	}
-	if c.rate < calmKnown*c.full {
-		c.step = calmStep
-	} else {
-		c.step = min(max(c.step*calmFaster, calmStep), calmStepMost)
+	step := calmSlower * calmStep
+	if !slowly {
+		if c.rate < calmKnown*c.full {
+			c.step = calmStep
+		} else {
+			c.step = min(max(c.step*calmFaster, calmStep), calmStepMost)
+		}
+		step = c.step
 	}
-	c.rate += BitRate(c.step*in.Elapsed.Seconds()/calmEvery.Seconds()) * c.rate
+	c.rate += BitRate(step*in.Elapsed.Seconds()/calmEvery.Seconds()) * c.rate
 }
 
 // Bound is what Step returned last.
 func (c *Calm) Bound() BitRate { return c.rate }
 
 // Reset forgets the bound and keeps what is known of the uplink.
-func (c *Calm) Reset() { *c = Calm{base: c.base} }
+func (c *Calm) Reset() { *c = Calm{base: c.base, floor: c.floor} }

@@ -13,6 +13,8 @@ type calmWorld struct {
 	rate    func(at time.Duration) BitRate // of the bottleneck
 	base    time.Duration
 	jitter  time.Duration
+	burst   time.Duration // by which full packets of ours take longer than what is small
+	held    time.Duration // acknowledgements come in lumps, up to so long late
 	loss    float64
 	other   func(at time.Duration) BitRate // of another program, which does not yield
 	greedy  bool                           // and fills half of the queue always
@@ -33,8 +35,9 @@ func (w calmWorld) run(length time.Duration) (tr calmTrace) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var c Calm
 	var bound BitRate
-	var queue, delivered float64 // bytes
-	est := w.rate(0)             // what our sender thinks that it gets
+	var queue, delivered, lump float64 // bytes
+	var next time.Duration             // when a lump comes
+	est := w.rate(0)                   // what our sender thinks that it gets
 	srtt := w.base
 	dt := calmTick.Seconds()
 	for at := time.Duration(0); at < length; at += calmTick {
@@ -64,7 +67,12 @@ func (w calmWorld) run(length time.Duration) (tr calmTrace) {
 			mine = out * send / (send + other)
 		}
 		queue = min(queue+arrive-out, limit)
-		delivered += mine
+		if lump += mine; at >= next {
+			delivered, lump = delivered+lump, 0
+			if w.held > 0 {
+				next = at + time.Duration(random.Int64N(int64(w.held)))
+			}
+		}
 		tr.carried = append(tr.carried, 8*mine)
 		delay := w.base + time.Duration(queue/rate*1e9)
 		shortest := w.base
@@ -72,7 +80,7 @@ func (w calmWorld) run(length time.Duration) (tr calmTrace) {
 			delay, shortest = delay+w.farther, shortest+w.farther
 		}
 		tr.delay = append(tr.delay, delay)
-		sample := delay
+		sample := delay + w.burst
 		if w.jitter > 0 {
 			sample += time.Duration(random.Int64N(int64(w.jitter)))
 		}
@@ -110,6 +118,9 @@ func TestCalmKeepsTheQueueShort(t *testing.T) {
 		{"far", calmWorld{rate: steady(30e6), base: 200 * time.Millisecond, loss: 0.005}},
 		{"lossy", calmWorld{rate: steady(30e6), base: 60 * time.Millisecond, loss: 0.02}},
 		{"jitter", calmWorld{rate: steady(30e6), base: 60 * time.Millisecond, jitter: 10 * time.Millisecond}},
+		{"bursts up", calmWorld{rate: steady(10e6), base: 30 * time.Millisecond, burst: 8 * time.Millisecond, jitter: 4 * time.Millisecond}},
+		{"late acknowledgements", calmWorld{rate: steady(30e6), base: 60 * time.Millisecond, loss: 0.02, held: 60 * time.Millisecond, jitter: 8 * time.Millisecond}},
+		{"wireless", calmWorld{rate: steady(30e6), base: 40 * time.Millisecond, burst: 15 * time.Millisecond, jitter: 25 * time.Millisecond}},
 		{"slow", calmWorld{rate: steady(1e6), base: 50 * time.Millisecond}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -123,7 +134,8 @@ func TestCalmKeepsTheQueueShort(t *testing.T) {
 			if limit := max(12*time.Millisecond, w.base/4); p50-w.base > limit {
 				t.Errorf("a queue of %v at the median, want %v", p50-w.base, limit)
 			}
-			if limit := max(30*time.Millisecond, w.base/2); p99-w.base > limit {
+			packets := time.Duration(4 * calmPacket / float64(full) * 1e9)
+			if limit := max(30*time.Millisecond, w.base/2, packets) + w.burst; p99-w.base > limit {
 				t.Errorf("a queue of %v at the worst, want %v", p99-w.base, limit)
 			}
 			if rate < 0.91*all {

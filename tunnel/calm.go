@@ -100,7 +100,7 @@ type calmUplink struct {
 }
 
 type calmFlow struct {
-	acked uint64
+	has   uint64            // the peer, bytes, at most
 	now   scheduler.BitRate // delivered in this step
 	sends scheduler.BitRate // smoothed
 	bound scheduler.BitRate
@@ -196,17 +196,20 @@ func (c *calm) measure(s *Subflow, elapsed time.Duration) {
 		u = &calmUplink{}
 		c.uplinks[s.uplinkName()] = u
 	}
+	// Where segments are lost there is always a hole, and what lies behind it would
+	// seem to come all at once.
+	has := s.AckedBytes + s.SackedBytes
 	key := subflowKey{s.Local, s.Remote}
 	f := c.flows[key]
 	if f == nil {
-		f = &calmFlow{acked: s.AckedBytes}
+		f = &calmFlow{has: has}
 		if s.Path {
 			f.path = s.uplinkName()
 		}
 		c.flows[key] = f
 	}
-	sent := s.AckedBytes - min(f.acked, s.AckedBytes)
-	f.acked, f.seen = s.AckedBytes, true
+	sent := has - min(f.has, has)
+	f.has, f.seen = max(f.has, has), true
 	if elapsed > 0 {
 		f.now = scheduler.BitRate(8 * float64(sent) / elapsed.Seconds())
 		f.sends = calmKept*f.sends + (1-calmKept)*f.now

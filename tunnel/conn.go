@@ -112,9 +112,11 @@ type Subflow struct {
 	Backup        bool
 	// Counters since the subflow began. Bytes are of the TCP payload.
 	RxBytes, TxBytes           uint64
-	AckedBytes                 uint64 // of those sent, that the peer has
+	AckedBytes                 uint64 // of those sent, that the peer has up to the first that is missing
 	TxSegments, Retransmission uint64
 	WireBytes                  uint64 // both ways, with headers and repetitions, about
+	// SackedBytes is about what the peer has behind that.
+	SackedBytes uint64
 	// NotSent is what the subflow was given and has not sent, bytes.
 	NotSent uint64
 	// Path: it is a path carrier's, no subflow of a bond.
