@@ -1,6 +1,9 @@
 package scheduler
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Calm finds the rate at which bulk fills an uplink, in one direction, without a
 // queue in front of it: what somebody who sends little has to wait for.
@@ -25,6 +28,8 @@ type Calm struct {
 	floor time.Duration // how much longer it is whatever this does
 	mean  BitRate       // delivered, smoothed
 	full  BitRate       // delivered when there last was a queue
+	was   BitRate       // and the time before
+	last  calmSamples   // delivered in the last steps
 	delay time.Duration // the last round trip
 	seen  time.Duration // for how long this runs
 	pause time.Duration // for how long hardly anything was delivered
@@ -59,23 +64,34 @@ const (
 	// queue was last long. Then it is raised by calmStep at a time, so that the
 	// queue grows slowly when it does, and beyond calmKnown of what was known by
 	// calmFaster more each time, up to calmStepMost: on a link that has become
-	// quicker. Beside a queue that is not quite short it is calmSlower of that.
+	// quicker. Beside a queue that is not quite short it is calmSlower of that. What
+	// was delivered the time before, too, is asked for by calmBack: it fell for a
+	// reason that is gone, or a queue says so soon.
 	calmHold     = 500 * time.Millisecond
 	calmStep     = 0.005
+	calmBack     = 0.02
 	calmKnown    = 1.02
 	calmFaster   = 1.25
 	calmStepMost = 0.08
 	calmSlower   = 0.25
 	// calmUsed of the bound must be in use that more is of any use.
 	calmUsed = 0.85
+	// calmFull is that of a bound beside a queue: the rest is what makes it.
+	calmFull = 0.95
 	// calmEvery is how often Step is meant to be called.
 	calmEvery = 100 * time.Millisecond
-	// calmMean is how long what is delivered is smoothed: bbr's rate goes up and
-	// down by a quarter in eight round trips.
-	calmMean = 300 * time.Millisecond
-	// calmPause is how long nothing may be delivered, as when bbr looks for the
-	// shortest round trip or a segment is lost, without being taken for a rate;
-	// and calmFall is what is left at least of what was known, for the same reason.
+	// calmSeen is how long it looks before it bounds anything.
+	calmSeen = 300 * time.Millisecond
+	// calmFew and calmMany are how many steps are looked at together, the latter
+	// from round trips of calmFar on. bbr's rate goes up and down by a quarter in
+	// eight round trips, and in one of a hundred it stands still for 200 ms: two
+	// steps may say what they like.
+	calmFew  = 5
+	calmMany = 8
+	calmFar  = 100 * time.Millisecond
+	// calmPause is how long hardly anything may be delivered without being taken
+	// for a rate; and calmFall is what is left at least of what was known, for the
+	// same reason.
 	calmPause = 500 * time.Millisecond
 	calmFall  = 0.6
 	// calmOver is after how long without anything what was known of the rate says
@@ -118,7 +134,7 @@ func (c *Calm) Step(in CalmInput) BitRate {
 		c.free -= in.Elapsed
 		return 0
 	}
-	if c.base < calmRTT && in.RTT < 2*calmRTT || c.seen < calmMean {
+	if c.base < calmRTT && in.RTT < 2*calmRTT || c.seen < calmSeen {
 		return 0
 	}
 	queue := min(c.delay, in.RTT) - c.base - c.floor // one alone may be jitter
@@ -149,15 +165,16 @@ func (c *Calm) thresholds() (short, long time.Duration) {
 // measure takes in what was delivered and how long it took.
 func (c *Calm) measure(in CalmInput) {
 	delivered := BitRate(8 * float64(in.Delivered) / in.Elapsed.Seconds())
-	if c.seen == 0 {
-		c.mean = delivered
-	}
 	if c.pause += in.Elapsed; delivered > c.mean/10 {
 		c.pause = 0
 	}
-	over := max(calmMean, 3*c.base)
 	if c.pause == 0 || c.pause > calmPause {
-		c.mean += BitRate(min(1, in.Elapsed.Seconds()/over.Seconds())) * (delivered - c.mean)
+		many := calmFew
+		if c.base >= calmFar {
+			many = calmMany
+		}
+		c.last.add(delivered)
+		c.mean = c.last.middle(many)
 	}
 	shortest := in.RTT
 	if in.MinRTT > 0 {
@@ -172,7 +189,7 @@ func (c *Calm) measure(in CalmInput) {
 // lower steps below what is delivered, which is what the uplink carries while there
 // is a queue.
 func (c *Calm) lower(in CalmInput, queue time.Duration) {
-	c.full = max(c.mean, calmFall*c.full)
+	c.was, c.full = c.full, max(c.mean, calmFall*c.full)
 	less := BitRate(calmDrain)
 	if c.drains > 0 {
 		less *= calmDrain
@@ -217,19 +234,49 @@ func (c *Calm) settle() {
 
 // raise asks for a little more, if what there is was used.
 func (c *Calm) raise(in CalmInput, slowly bool) {
-	if c.held += in.Elapsed; c.held < calmHold || c.mean < calmUsed*c.rate {
+	if c.held += in.Elapsed; c.held < calmHold || c.mean < calmUsed*c.rate || slowly && c.mean < calmFull*c.rate {
 		return
 	}
 	step := calmSlower * calmStep
 	if !slowly {
-		if c.rate < calmKnown*c.full {
+		switch {
+		case c.rate < calmBelow*c.was:
+			c.step = calmBack
+		case c.rate < calmKnown*c.full:
 			c.step = calmStep
-		} else {
+		default:
 			c.step = min(max(c.step*calmFaster, calmStep), calmStepMost)
 		}
 		step = c.step
 	}
 	c.rate += BitRate(step*in.Elapsed.Seconds()/calmEvery.Seconds()) * c.rate
+}
+
+// calmSamples are what was delivered in the latest steps.
+type calmSamples struct {
+	list [calmMany]BitRate
+	n    int // added so far
+}
+
+func (s *calmSamples) add(r BitRate) {
+	s.list[s.n%len(s.list)] = r
+	s.n++
+}
+
+// middle is the mean of the middle half of so many of them.
+func (s *calmSamples) middle(many int) (mean BitRate) {
+	var space [calmMany]BitRate
+	many = min(many, s.n)
+	for i := range many {
+		space[i] = s.list[(s.n-1-i)%len(s.list)]
+	}
+	list := space[:many]
+	slices.Sort(list)
+	list = list[many/4 : many-many/4]
+	for _, r := range list {
+		mean += r / BitRate(len(list))
+	}
+	return mean
 }
 
 // Bound is what Step returned last.

@@ -44,6 +44,9 @@ const (
 	// calmBulk is what streams must send on an uplink to have a queue there. Less
 	// is the acknowledgements of what comes.
 	calmBulk scheduler.BitRate = 300e3
+	// calmAnswers of what comes by an uplink is the acknowledgements of that, in the
+	// packets of a download, and not bounded: the queue is in the other direction.
+	calmAnswers = 1.0 / 24
 	// calmNew of an uplink's rate is what a subflow may begin with that sends
 	// hardly anything; it is not taken from the others.
 	calmNew = 0.3
@@ -92,6 +95,7 @@ type calmUplink struct {
 	calm    scheduler.Calm
 	in      scheduler.CalmInput
 	largest uint64            // that one subflow delivered
+	came    uint64            // bytes, the other way
 	sends   scheduler.BitRate // all subflows, smoothed
 	free    bool              // some of them cannot be bounded
 	rate    scheduler.BitRate
@@ -101,6 +105,7 @@ type calmUplink struct {
 
 type calmFlow struct {
 	has   uint64            // the peer, bytes, at most
+	came  uint64            // bytes, the other way
 	now   scheduler.BitRate // delivered in this step
 	sends scheduler.BitRate // smoothed
 	bound scheduler.BitRate
@@ -172,7 +177,7 @@ func (c *calm) step(now time.Time, list []Subflow) {
 		f.seen = false
 	}
 	for _, u := range c.uplinks {
-		u.in, u.largest, u.sends, u.free = scheduler.CalmInput{Elapsed: elapsed}, 0, 0, false
+		u.in, u.largest, u.came, u.sends, u.free = scheduler.CalmInput{Elapsed: elapsed}, 0, 0, 0, false
 		u.wants, u.next = u.wants[:0], 0
 	}
 	for i := range list {
@@ -180,10 +185,13 @@ func (c *calm) step(now time.Time, list []Subflow) {
 	}
 	for _, u := range c.uplinks {
 		u.rate = 0
-		if elapsed <= 0 || u.free || scheduler.BitRate(8*float64(u.in.Delivered)/elapsed.Seconds()) < calmBulk && u.calm.Bound() == 0 {
-			continue
+		switch {
+		case elapsed <= 0:
+		case u.free, float64(u.in.Delivered) < calmAnswers*float64(u.came):
+			u.calm.Reset()
+		case u.calm.Bound() > 0 || scheduler.BitRate(8*float64(u.in.Delivered)/elapsed.Seconds()) >= calmBulk:
+			u.rate = u.calm.Step(u.in)
 		}
-		u.rate = u.calm.Step(u.in)
 	}
 	c.divide(list)
 	c.tell()
@@ -202,14 +210,15 @@ func (c *calm) measure(s *Subflow, elapsed time.Duration) {
 	key := subflowKey{s.Local, s.Remote}
 	f := c.flows[key]
 	if f == nil {
-		f = &calmFlow{has: has}
+		f = &calmFlow{has: has, came: s.RxBytes}
 		if s.Path {
 			f.path = s.uplinkName()
 		}
 		c.flows[key] = f
 	}
 	sent := has - min(f.has, has)
-	f.has, f.seen = max(f.has, has), true
+	u.came += s.RxBytes - min(f.came, s.RxBytes)
+	f.has, f.came, f.seen = max(f.has, has), s.RxBytes, true
 	if elapsed > 0 {
 		f.now = scheduler.BitRate(8 * float64(sent) / elapsed.Seconds())
 		f.sends = calmKept*f.sends + (1-calmKept)*f.now

@@ -200,6 +200,25 @@ func TestCalmPackets(t *testing.T) {
 	})
 }
 
+// The acknowledgements of a download are not bounded, however long the queue in its
+// direction is.
+func TestCalmSparesAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &calmLine{pacing: &fakePacing{}, at: time.Now(), present: 1, packets: true}
+		c := newCalm(slog.New(slog.DiscardHandler), nil, line)
+		for i := range 30 {
+			c.step(time.Now(), []Subflow{{
+				Uplink: "dsl", Path: true, RTT: 90 * time.Millisecond, MinRTT: 30 * time.Millisecond,
+				AckedBytes: uint64(i) * 12_500, RxBytes: uint64(i) * 500_000,
+			}})
+			if line.limit != 0 {
+				t.Fatalf("1 Mb/s beside 40 the other way is bounded to %v", line.limit)
+			}
+			time.Sleep(calmTick)
+		}
+	})
+}
+
 // Where streams cannot be bounded packets are, but not beside streams, to which
 // they would only give way.
 func TestCalmPacketsAlone(t *testing.T) {
