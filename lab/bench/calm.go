@@ -70,7 +70,7 @@ func calm(ctx context.Context, b *bench, s *suite, stages []*stage) error {
 		}
 	}
 	b.report.calmHeader()
-	for _, what := range cellRuns {
+	for _, what := range calmRuns {
 		if !b.wants(what.name) {
 			continue
 		}
@@ -244,7 +244,7 @@ func (r *report) addCalm(list []calmResult) {
 // concludeCalm prints medians of a suite.
 func (r *report) concludeCalm(s *suite, stages []*stage) {
 	fmt.Println()
-	for _, what := range cellRuns {
+	for _, what := range calmRuns {
 		for _, g := range stages {
 			for _, phase := range []string{calmEcho, calmHalved, calmDoubled} {
 				alone := calmColumn(r.Calm, s.name, g.name(), what.name, calmAlone, func(x calmResult) float64 { return x.Mbps })

@@ -57,6 +57,7 @@ func writeNumber(c net.Conn, n uint64) error {
 type loadServer struct {
 	listener  net.Listener
 	multipath bool
+	quic      *quicServer
 	conns     sync.WaitGroup
 	flows     atomic.Uint64 // numbers given out
 
@@ -75,6 +76,10 @@ func listenLoad(h *lab.Host, multipath bool) (*loadServer, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listen for the load: %w", err)
+	}
+	if s.quic, err = listenQUIC(h); err != nil {
+		s.listener.Close()
+		return nil, err
 	}
 	s.conns.Go(s.accept)
 	return s, nil
@@ -182,7 +187,7 @@ func send(c net.Conn, b []byte) {
 }
 
 // take swallows until the connection ends; gaps may be nil.
-func take(c net.Conn, b []byte, count *atomic.Int64, gaps *probe.Gaps) {
+func take(c io.Reader, b []byte, count *atomic.Int64, gaps *probe.Gaps) {
 	for {
 		n, err := c.Read(b)
 		count.Add(int64(n))
@@ -213,6 +218,7 @@ func echo(c net.Conn) {
 // connection that was aborted may notice that only after a minute.
 func (s *loadServer) close() {
 	s.listener.Close()
+	s.quic.close()
 	s.mu.Lock()
 	for c := range s.open {
 		c.Close()
@@ -249,7 +255,7 @@ func (s *loadServer) dial(ctx context.Context, w way, kind byte, number uint64) 
 // flows are running transfers between a host and the server.
 type flows struct {
 	counts []*atomic.Int64 // bytes that have arrived, of each
-	conns  []net.Conn
+	conns  []io.Closer
 	gaps   *probe.Gaps // between arrivals at the client, of all together
 	done   sync.WaitGroup
 }
@@ -258,6 +264,15 @@ type flows struct {
 func (s *loadServer) run(ctx context.Context, w way, what run) (*flows, error) {
 	f := &flows{gaps: probe.NewGaps(time.Now())}
 	for range what.flows {
+		if what.quic {
+			c, err := dialQUIC(ctx, w)
+			if err != nil {
+				f.stop()
+				return nil, err
+			}
+			f.take(c)
+			continue
+		}
 		number := s.flows.Add(1)
 		kind := byte(sendToClient)
 		if what.up {
@@ -279,7 +294,7 @@ func (s *loadServer) run(ctx context.Context, w way, what run) (*flows, error) {
 }
 
 // take swallows what comes on a connection, which is the flows' to close.
-func (f *flows) take(c net.Conn) {
+func (f *flows) take(c io.ReadCloser) {
 	count := new(atomic.Int64)
 	f.conns, f.counts = append(f.conns, c), append(f.counts, count)
 	f.done.Go(func() { take(c, make([]byte, blockBytes), count, f.gaps) })

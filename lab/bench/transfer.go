@@ -18,6 +18,7 @@ type run struct {
 	seconds time.Duration
 	warm    time.Duration // at the beginning, not counted
 	latency bool          // with a UDP echo beside it
+	quic    bool          // over QUIC, down
 }
 
 const (
@@ -30,16 +31,18 @@ const (
 
 var (
 	unshapedRuns = []run{
-		{"down1", 1, false, unshapedFor, unshapedWarm, false},
-		{"up1", 1, true, unshapedFor, unshapedWarm, false},
-		{"down4", 4, false, unshapedFor, unshapedWarm, false},
-		{"up4", 4, true, unshapedFor, unshapedWarm, false},
+		{"down1", 1, false, unshapedFor, unshapedWarm, false, false},
+		{"up1", 1, true, unshapedFor, unshapedWarm, false, false},
+		{"down4", 4, false, unshapedFor, unshapedWarm, false, false},
+		{"up4", 4, true, unshapedFor, unshapedWarm, false, false},
 	}
 	cellRuns = []run{
-		{"down1", 1, false, shapedFor, shapedWarm, true},
-		{"up1", 1, true, shapedFor, shapedWarm, true},
-		{"down8", 8, false, shapedFor, shapedWarm, true},
+		{"down1", 1, false, shapedFor, shapedWarm, true, false},
+		{"up1", 1, true, shapedFor, shapedWarm, true, false},
+		{"down8", 8, false, shapedFor, shapedWarm, true, false},
 	}
+	// calmRuns are those beside which somebody calls: bulk on both lanes.
+	calmRuns = append(slices.Clone(cellRuns), run{"quic1", 1, false, shapedFor, shapedWarm, true, true})
 )
 
 // transferResult is one measurement.
