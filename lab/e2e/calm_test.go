@@ -42,7 +42,7 @@ func TestCallBesideDownload(t *testing.T) {
 	if most < 2 {
 		t.Errorf("%d connections are bounded during the call, want those of both uplinks", most)
 	}
-	time.Sleep(4 * time.Second)
+	x.progress(16 << 20)
 	r := e.Stop(time.Second)
 	t.Logf("beside a download: %v", r)
 	if r.Lost() > r.Sent/50 {
@@ -52,5 +52,24 @@ func TestCallBesideDownload(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("%d connections are bounded after the call", w.bounded())
 		}
+	}
+}
+
+// A download that travels as packets goes on while somebody calls beside it.
+func TestCallBesidePackets(t *testing.T) {
+	w := begin(t, cellA(), daemon.Options{TCP: "packets"})
+	s, err := probe.ServeEcho(w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 7).String())
+	w.must(err)
+	defer s.Close()
+	x := w.startTransfers(1<<30, 0)
+	x.progress(16 << 20)
+	e, err := probe.StartEcho(w.Net.Client, s.Addr, 20*time.Millisecond, 160)
+	w.must(err)
+	time.Sleep(time.Second) // the call is known
+	x.progress(16 << 20)
+	r := e.Stop(time.Second)
+	t.Logf("beside a download in packets: %v", r)
+	if r.Lost() > r.Sent/50 {
+		t.Errorf("%d of %d are lost", r.Lost(), r.Sent)
 	}
 }
