@@ -306,6 +306,9 @@ func (c *calm) free() {
 	}
 	c.tell()
 	clear(c.flows)
+	if len(c.uplinks) > usageMost { // a server knows some by addresses, which change
+		clear(c.uplinks)
+	}
 	for _, u := range c.uplinks {
 		u.calm.Reset()
 	}
