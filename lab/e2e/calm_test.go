@@ -8,6 +8,7 @@ import (
 
 	"braid/lab/daemon"
 	"braid/lab/probe"
+	"braid/lab/topology"
 )
 
 // bounded is how many of the server's TCP connections have a bound on their rate,
@@ -55,21 +56,57 @@ func TestCallBesideDownload(t *testing.T) {
 	}
 }
 
-// A download that travels as packets goes on while somebody calls beside it.
-func TestCallBesidePackets(t *testing.T) {
-	w := begin(t, cellA(), daemon.Options{TCP: "packets"})
-	s, err := probe.ServeEcho(w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 7).String())
-	w.must(err)
-	defer s.Close()
-	x := w.startTransfers(1<<30, 0)
-	x.progress(16 << 20)
-	e, err := probe.StartEcho(w.Net.Client, s.Addr, 20*time.Millisecond, 160)
-	w.must(err)
-	time.Sleep(time.Second) // the call is known
-	x.progress(16 << 20)
-	r := e.Stop(time.Second)
-	t.Logf("beside a download in packets: %v", r)
-	if r.Lost() > r.Sent/50 {
-		t.Errorf("%d of %d are lost", r.Lost(), r.Sent)
+// A transfer goes on beside a call. How fast, and what the call has to wait for, is
+// logged; the goals are 91 % and 45/65 ms.
+func TestCallBesideTransfers(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		cell topology.Config
+		tcp  string
+		up   bool
+	}{
+		{"A, download", topology.CellA(), "streams", false},
+		{"A, upload", topology.CellA(), "streams", true},
+		{"A, download in packets", topology.CellA(), "packets", false},
+		{"B, download", topology.CellB(), "streams", false},
+		{"C, download", topology.CellC(), "streams", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := begin(t, test.cell, daemon.Options{TCP: test.tcp})
+			s, err := probe.ServeEcho(w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 7).String())
+			w.must(err)
+			defer s.Close()
+			down, up := int64(1<<30), int64(0)
+			if test.up {
+				down, up = 0, down
+			}
+			x := w.startTransfers(down, up)
+			moved := func() int64 { return x.down.Total() + x.server.Uploads.Total() }
+			rate := func() float64 {
+				before, began := moved(), time.Now()
+				time.Sleep(4 * time.Second)
+				return float64(moved()-before) * 8 / time.Since(began).Seconds() / 1e6
+			}
+			call := func() *probe.Echo {
+				e, err := probe.StartEcho(w.Net.Client, s.Addr, 20*time.Millisecond, 160)
+				w.must(err)
+				return e
+			}
+			time.Sleep(3 * time.Second)
+			alone := rate()
+			before := call()
+			time.Sleep(2 * time.Second)
+			e := call()
+			before.Stop(0)
+			beside := rate()
+			r := e.Stop(time.Second)
+			t.Logf("alone %.1f Mb/s, with a call %.1f, %.0f %%; %v", alone, beside, 100*beside/alone, r)
+			if beside < 0.6*alone {
+				t.Errorf("%.1f of %.1f Mb/s are left beside a call", beside, alone)
+			}
+			if r.Lost() > r.Sent/50 {
+				t.Errorf("%d of %d are lost", r.Lost(), r.Sent)
+			}
+		})
 	}
 }
