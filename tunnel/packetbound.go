@@ -42,9 +42,9 @@ func (b *bulkBound) fill(now time.Time) {
 	}
 }
 
-// allows reports whether something may be taken. If not, wake is called when it
-// may.
-func (b *bulkBound) allows(now time.Time, wake func()) bool {
+// allows reports whether something may be taken. If not, the writer of p is woken
+// when it may.
+func (b *bulkBound) allows(now time.Time, p *packetPath) bool {
 	if b.rate == 0 {
 		return true
 	}
@@ -53,7 +53,7 @@ func (b *bulkBound) allows(now time.Time, wake func()) bool {
 	}
 	wait := time.Duration(-b.room/b.rate*float64(time.Second)) + time.Microsecond
 	if b.timer == nil {
-		b.timer = time.AfterFunc(wait, wake)
+		b.timer = time.AfterFunc(wait, p.wake)
 	} else {
 		b.timer.Reset(wait)
 	}

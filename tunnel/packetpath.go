@@ -177,7 +177,7 @@ func (p *packetPath) backlog() bool {
 		return false
 	}
 	now := time.Now()
-	return !(p.last && p.stuckLocked(now)) && (p.bound.allows(now, p.wake) || p.q.HasSparse())
+	return !(p.last && p.stuckLocked(now)) && (p.bound.allows(now, p) || p.q.HasSparse())
 }
 
 // take appends the frames that are to be written next, together about as long as
@@ -196,11 +196,14 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 	}
 	hedged, before, bytes := l.canHedgeLocked(p), len(frames), 0
 	for room := p.rate.piece(); room > 0; {
-		pop, open := p.q.Pop, p.bound.allows(now, p.wake)
-		if !open {
-			pop = p.q.PopSparse
+		var x queue.Packet[*parcel]
+		var ok bool
+		open := p.bound.allows(now, p)
+		if open {
+			x, ok = p.q.Pop(now, max(room, leastPiece))
+		} else {
+			x, ok = p.q.PopSparse(now, max(room, leastPiece))
 		}
-		x, ok := pop(now, max(room, leastPiece))
 		if !ok {
 			if open {
 				p.rate.idle()
