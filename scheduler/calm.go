@@ -29,7 +29,8 @@ type Calm struct {
 	mean  BitRate       // delivered, smoothed
 	full  BitRate       // delivered when there last was a queue
 	was   BitRate       // and the time before
-	last  calmSamples   // delivered in the last steps
+	last  calmSamples   // delivered in the last steps, without pauses
+	each  calmSamples   // with them
 	delay time.Duration // the last round trip
 	seen  time.Duration // for how long this runs
 	pause time.Duration // for how long hardly anything was delivered
@@ -89,6 +90,8 @@ const (
 	calmFew  = 5
 	calmMany = 8
 	calmFar  = 100 * time.Millisecond
+	// calmSteady of the most in one step is about as much.
+	calmSteady = 0.25
 	// calmPause is how long hardly anything may be delivered without being taken
 	// for a rate; and calmFall is what is left at least of what was known, for the
 	// same reason.
@@ -118,11 +121,16 @@ type CalmInput struct {
 	MinRTT    time.Duration // the shortest of the recent minutes; 0: not known
 }
 
+func (in *CalmInput) delivered() BitRate {
+	return BitRate(8 * float64(in.Delivered) / in.Elapsed.Seconds())
+}
+
 // Step returns the bound of all of them together; 0: there is none.
 func (c *Calm) Step(in CalmInput) BitRate {
 	if in.Elapsed <= 0 || in.RTT <= 0 {
 		return c.rate
 	}
+	c.each.add(in.delivered())
 	if in.Delivered == 0 { // and the round trip is an old one
 		if c.pause += in.Elapsed; c.pause > calmOver {
 			c.Reset()
@@ -146,7 +154,7 @@ func (c *Calm) Step(in CalmInput) BitRate {
 	switch {
 	case c.drains > 0:
 		c.drain(in, queue, short, long)
-	case queue > long:
+	case queue > long && c.each.steady(): // what comes at once now and then says nothing
 		c.lower(in, queue)
 	case c.rate > 0:
 		c.raise(in, queue > short)
@@ -164,7 +172,7 @@ func (c *Calm) thresholds() (short, long time.Duration) {
 
 // measure takes in what was delivered and how long it took.
 func (c *Calm) measure(in CalmInput) {
-	delivered := BitRate(8 * float64(in.Delivered) / in.Elapsed.Seconds())
+	delivered := in.delivered()
 	if c.pause += in.Elapsed; delivered > c.mean/10 {
 		c.pause = 0
 	}
@@ -277,6 +285,23 @@ func (s *calmSamples) middle(many int) (mean BitRate) {
 		mean += r / BitRate(len(list))
 	}
 	return mean
+}
+
+// steady reports whether there was about as much in the last calmFew of them, but
+// for one, and in three at least.
+func (s *calmSamples) steady() bool {
+	few := min(calmFew, s.n)
+	var most BitRate
+	for i := range few {
+		most = max(most, s.list[(s.n-1-i)%len(s.list)])
+	}
+	n := 0
+	for i := range few {
+		if s.list[(s.n-1-i)%len(s.list)] > calmSteady*most {
+			n++
+		}
+	}
+	return n >= max(few-1, 3)
 }
 
 // Bound is what Step returned last.

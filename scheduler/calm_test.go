@@ -21,6 +21,7 @@ type calmWorld struct {
 	farther time.Duration                  // by which the way becomes longer after ten seconds
 	demand  BitRate                        // of ours; 0: as much as it gets
 	pauses  func(at time.Duration) bool    // when it sends next to nothing
+	bursts  time.Duration                  // instead of a flow, 64 kB so often
 	unbound bool
 }
 
@@ -37,6 +38,7 @@ func (w calmWorld) run(length time.Duration) (tr calmTrace) {
 	var c Calm
 	var bound BitRate
 	var queue, delivered, lump float64 // bytes
+	var waits float64                  // of bursts
 	var next time.Duration             // when a lump comes
 	est := w.rate(0)                   // what our sender thinks that it gets
 	srtt := w.base
@@ -48,6 +50,12 @@ func (w calmWorld) run(length time.Duration) (tr calmTrace) {
 		if queue > rate*w.base.Seconds() { // the window is full
 			send = rate
 		}
+		if w.bursts > 0 {
+			if at%w.bursts == 0 {
+				waits += 64e3
+			}
+			send = waits / dt
+		}
 		if w.demand > 0 {
 			send = min(send, float64(w.demand)/8)
 		}
@@ -58,6 +66,7 @@ func (w calmWorld) run(length time.Duration) (tr calmTrace) {
 		if paused {
 			send = min(send, 1e6/8)
 		}
+		waits -= min(waits, send*dt)
 		other := 0.0
 		if w.other != nil {
 			other = float64(w.other(at)) / 8
@@ -89,7 +98,7 @@ func (w calmWorld) run(length time.Duration) (tr calmTrace) {
 		if w.jitter > 0 {
 			sample += time.Duration(random.Int64N(int64(w.jitter)))
 		}
-		if !paused { // few acknowledgements tell
+		if !paused && mine > 0 { // few acknowledgements tell
 			srtt += time.Duration(0.3 * float64(sample-srtt))
 		}
 		est += BitRate(0.1) * (max(BitRate(8*mine/dt), BitRate(0.8)*est) - est)
@@ -214,6 +223,23 @@ func TestCalmLeavesSmallLoadsAlone(t *testing.T) {
 	w := calmWorld{base: 30 * time.Millisecond, rate: steady(50e6), demand: 20e6}
 	if _, _, rate := w.run(10*time.Second).between(0, 10*time.Second); rate < 19.9e6 {
 		t.Errorf("%v of 20 Mb/s", rate)
+	}
+}
+
+// Who fills the queue for moments only is not bounded: what was delivered says
+// nothing of the uplink, and the queue is gone before a bound could shorten it.
+func TestCalmLeavesBurstsAlone(t *testing.T) {
+	for _, every := range []time.Duration{300 * time.Millisecond, 600 * time.Millisecond, 2 * time.Second} {
+		w := calmWorld{base: 30 * time.Millisecond, rate: steady(10e6), bursts: every}
+		free := w
+		free.unbound = true
+		bounded := w.run(20 * time.Second).carried
+		for at, carried := range free.run(20 * time.Second).carried {
+			if got := bounded[at]; got < carried {
+				t.Errorf("each %v: after %v only %.0f of %.0f bits are carried", every, time.Duration(at)*calmTick, got, carried)
+				break
+			}
+		}
 	}
 }
 
