@@ -35,7 +35,7 @@ type programs struct {
 }
 
 // contenderNames in the order in which they are measured.
-var contenderNames = []string{"braid", "braid-packets", "braid-metered", "mptcp", "wireguard-go", "best-uplink"}
+var contenderNames = []string{"braid", "braid-packets", "braid-metered", "braid-redundant", "mptcp", "wireguard-go", "best-uplink"}
 
 // meteredLTE is a client's configuration in which LTE costs by the byte.
 const meteredLTE = `
@@ -47,6 +47,12 @@ metered = true
 interface = "*"
 `
 
+// redundantCalls is a rule that has the echo take all uplinks; side is where it has
+// the server's port.
+func redundantCalls(side string) string {
+	return fmt.Sprintf("\n[[rule]]\nmatch = \"udp %s %d\"\npolicy = \"redundant\"\n", side, echoPort)
+}
+
 // newContender returns a contender by its name; nil if there is no such.
 func newContender(name string, p programs) contender {
 	switch name {
@@ -56,6 +62,9 @@ func newContender(name string, p programs) contender {
 		return &braidTunnel{title: name, program: p.braid, options: daemon.Options{Congestion: p.congestion, TCP: "packets"}}
 	case "braid-metered":
 		return &braidTunnel{title: name, program: p.braid, options: daemon.Options{Congestion: p.congestion, ClientMore: meteredLTE}}
+	case "braid-redundant":
+		return &braidTunnel{title: name, program: p.braid, options: daemon.Options{
+			Congestion: p.congestion, ClientMore: redundantCalls("dport"), Tunnel: redundantCalls("sport")}}
 	case "mptcp":
 		return &rawMPTCP{}
 	case "wireguard-go":

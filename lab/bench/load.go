@@ -58,6 +58,7 @@ type loadServer struct {
 	listener  net.Listener
 	multipath bool
 	quic      *quicServer
+	udp       *udpServer
 	conns     sync.WaitGroup
 	flows     atomic.Uint64 // numbers given out
 
@@ -78,6 +79,11 @@ func listenLoad(h *lab.Host, multipath bool) (*loadServer, error) {
 		return nil, fmt.Errorf("listen for the load: %w", err)
 	}
 	if s.quic, err = listenQUIC(h); err != nil {
+		s.listener.Close()
+		return nil, err
+	}
+	if s.udp, err = listenUDP(h); err != nil {
+		s.quic.close()
 		s.listener.Close()
 		return nil, err
 	}
@@ -219,6 +225,7 @@ func echo(c net.Conn) {
 func (s *loadServer) close() {
 	s.listener.Close()
 	s.quic.close()
+	s.udp.close()
 	s.mu.Lock()
 	for c := range s.open {
 		c.Close()
@@ -263,9 +270,15 @@ type flows struct {
 // run starts the transfers of a measurement.
 func (s *loadServer) run(ctx context.Context, w way, what run) (*flows, error) {
 	f := &flows{gaps: probe.NewGaps(time.Now())}
-	for range what.flows {
-		if what.quic {
-			c, err := dialQUIC(ctx, w)
+	for i := range what.flows {
+		if what.quic || i < what.udp {
+			var c io.ReadCloser
+			var err error
+			if what.quic {
+				c, err = dialQUIC(ctx, w)
+			} else {
+				c, err = askUDP(ctx, w, what.udpRate)
+			}
 			if err != nil {
 				f.stop()
 				return nil, err

@@ -94,7 +94,7 @@ func (b *bench) check(names []string) error {
 		}
 	}
 	for _, n := range b.runs {
-		if !slices.ContainsFunc(slices.Concat(unshapedRuns, calmRuns), func(r run) bool { return r.name == n }) && !slices.Contains(failoverNames(), n) {
+		if !slices.ContainsFunc(allRuns, func(r run) bool { return r.name == n }) && !slices.Contains(failoverNames(), n) {
 			errs = append(errs, fmt.Errorf("there is no run %s: want down1, up1, down4, up4 or down8, in calm quic1, too, in failover %s", n, strings.Join(failoverNames(), ", ")))
 		}
 	}

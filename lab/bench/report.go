@@ -23,6 +23,7 @@ type report struct {
 	Streams   []streamResult   `json:"streams,omitempty"`
 	Failover  []failoverResult `json:"failover,omitempty"`
 	Calm      []calmResult     `json:"calm,omitempty"`
+	Calls     []callResult     `json:"calls,omitempty"`
 	Idle      []idleResult     `json:"idle,omitempty"`
 	Overflow  []overflowResult `json:"overflow,omitempty"`
 	// Grid is also of earlier runs, which measured other pairs.
@@ -90,7 +91,10 @@ func rate(x transferResult) float64 { return x.Mbps }
 // reference is what a suite's contenders are compared with, and how the ratio
 // is told.
 func reference(suite string) (contender string, tell func(float64) string) {
-	if suite == "unshaped" {
+	switch {
+	case strings.HasPrefix(suite, "packets"):
+		return "best-uplink", func(f float64) string { return fmt.Sprintf("%.1f %%", 100*f) }
+	case suite == "unshaped":
 		return "wireguard-go", func(f float64) string { return fmt.Sprintf("%.2f", f) }
 	}
 	return "mptcp", func(f float64) string { return fmt.Sprintf("%.1f %%", 100*f) }
@@ -99,6 +103,8 @@ func reference(suite string) (contender string, tell func(float64) string) {
 // goals are what braid promises of the ratios.
 func goals(suite, congestion string) string {
 	switch {
+	case strings.HasPrefix(suite, "packets"):
+		return "95 %"
 	case suite != "unshaped":
 		return "97 %"
 	case congestion == "bbr":

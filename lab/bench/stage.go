@@ -70,7 +70,7 @@ func newStage(ctx context.Context, network topology.Config, c contender, congest
 		return nil, err
 	}
 	g.undo = append(g.undo, func() error { g.load.close(); return nil })
-	if g.echo, err = probe.ServeEcho(g.net.Server, ":7007"); err != nil {
+	if g.echo, err = probe.ServeEcho(g.net.Server, fmt.Sprintf(":%d", echoPort)); err != nil {
 		return nil, err
 	}
 	g.undo = append(g.undo, g.echo.Close)
@@ -98,6 +98,7 @@ func (g *stage) close() error {
 const (
 	echoEvery = 20 * time.Millisecond
 	echoBytes = 160
+	echoPort  = 7007
 )
 
 // startEcho starts a series of echoes through the contender.

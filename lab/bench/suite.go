@@ -74,6 +74,22 @@ var suites = []*suite{
 		contenders: []string{"braid", "mptcp"}, measure: calm,
 	},
 	{
+		name: "packetsA", group: "packets", named: true, about: "cell A: bulk over UDP and QUIC", net: topology.CellA,
+		contenders: []string{"braid", "best-uplink"}, measure: transfers(packetRuns),
+	},
+	{
+		name: "packetsB", group: "packets", named: true, about: "cell B: bulk over UDP and QUIC", net: topology.CellB,
+		contenders: []string{"braid", "best-uplink"}, measure: transfers(packetRuns),
+	},
+	{
+		name: "packetsC", group: "packets", named: true, about: "cell C: bulk over UDP and QUIC", net: topology.CellC,
+		contenders: []string{"braid", "best-uplink"}, measure: transfers(packetRuns),
+	},
+	{
+		name: "redundant", named: true, about: "cell A with a loss of 2 % on both uplinks: a call that takes both", net: lossyCell,
+		contenders: []string{"braid-redundant", "braid", "best-uplink"}, measure: callAlone,
+	},
+	{
 		name: "idle", named: true, about: "cell A: a tunnel that nobody uses", net: topology.CellA,
 		contenders: []string{"braid", "braid-metered"}, measure: idleTunnel,
 	},

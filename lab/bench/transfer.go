@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"braid/lab/emulator"
 	"braid/lab/probe"
 )
 
@@ -19,6 +20,10 @@ type run struct {
 	warm    time.Duration // at the beginning, not counted
 	latency bool          // with a UDP echo beside it
 	quic    bool          // over QUIC, down
+	// udp says that the first so many flows are bulk over UDP, down, each of which
+	// is offered at udpRate, or without bound.
+	udp     int
+	udpRate emulator.BitRate
 }
 
 const (
@@ -31,19 +36,32 @@ const (
 
 var (
 	unshapedRuns = []run{
-		{"down1", 1, false, unshapedFor, unshapedWarm, false, false},
-		{"up1", 1, true, unshapedFor, unshapedWarm, false, false},
-		{"down4", 4, false, unshapedFor, unshapedWarm, false, false},
-		{"up4", 4, true, unshapedFor, unshapedWarm, false, false},
+		{name: "down1", flows: 1, seconds: unshapedFor, warm: unshapedWarm},
+		{name: "up1", flows: 1, up: true, seconds: unshapedFor, warm: unshapedWarm},
+		{name: "down4", flows: 4, seconds: unshapedFor, warm: unshapedWarm},
+		{name: "up4", flows: 4, up: true, seconds: unshapedFor, warm: unshapedWarm},
+		{name: "udp1", flows: 1, udp: 1, seconds: unshapedFor, warm: unshapedWarm},
 	}
 	cellRuns = []run{
-		{"down1", 1, false, shapedFor, shapedWarm, true, false},
-		{"up1", 1, true, shapedFor, shapedWarm, true, false},
-		{"down8", 8, false, shapedFor, shapedWarm, true, false},
+		{name: "down1", flows: 1, seconds: shapedFor, warm: shapedWarm, latency: true},
+		{name: "up1", flows: 1, up: true, seconds: shapedFor, warm: shapedWarm, latency: true},
+		{name: "down8", flows: 8, seconds: shapedFor, warm: shapedWarm, latency: true},
 	}
+	// packetRuns are bulk that travels as packets, and streams beside it.
+	packetRuns = []run{
+		quicRun,
+		{name: "udp1", flows: 1, udp: 1, udpRate: udpOffered, seconds: shapedFor, warm: shapedWarm, latency: true},
+		{name: "udp2", flows: 2, udp: 2, udpRate: udpOffered, seconds: shapedFor, warm: shapedWarm, latency: true},
+		{name: "mixed", flows: 5, udp: 1, udpRate: udpOffered, seconds: shapedFor, warm: shapedWarm, latency: true},
+	}
+	quicRun = run{name: "quic1", flows: 1, quic: true, seconds: shapedFor, warm: shapedWarm, latency: true}
 	// calmRuns are those beside which somebody calls: bulk on both lanes.
-	calmRuns = append(slices.Clone(cellRuns), run{"quic1", 1, false, shapedFor, shapedWarm, true, true})
+	calmRuns = append(slices.Clone(cellRuns), quicRun, packetRuns[1])
+	allRuns  = slices.Concat(unshapedRuns, cellRuns, packetRuns)
 )
+
+// udpOffered is more than any cell carries.
+const udpOffered emulator.BitRate = 200e6
 
 // transferResult is one measurement.
 type transferResult struct {
