@@ -7,6 +7,8 @@
 #   scripts/bench.sh grid          40 pairs of uplinks, 80 minutes; -part 1/4 for pieces
 #   scripts/bench.sh failover      20 deaths of everything, hours; -rounds 1 for one
 #   scripts/bench.sh calm          a call beside transfers, 40 minutes; calmA for one cell
+#   scripts/bench.sh packets       bulk over UDP and QUIC, 20 minutes; packetsA for one cell
+#   scripts/bench.sh redundant     a call over two lossy uplinks, 3 minutes
 #   scripts/bench.sh idle          a tunnel without traffic, 5 minutes
 #   scripts/bench.sh overflow      roles of uplinks, 3 minutes
 #   scripts/bench.sh -contenders braid,mptcp -runs down1 -rounds 1 cellA

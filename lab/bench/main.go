@@ -6,7 +6,8 @@
 //
 // SUITE is unshaped, cellA, cellB, cellC, requests or streams; none is all of
 // these. Only when named: grid, failover (or failoverA, failoverB), calm (or
-// calmA, calmB, calmC), idle and overflow. One figure of one suite takes less than a minute:
+// calmA, calmB, calmC), packets (likewise), redundant, idle and overflow. One figure of
+// one suite takes less than a minute:
 //
 //	bench -contenders braid,mptcp -runs down1 -rounds 1 cellB
 //	bench -pairs "50/2 30/600ms" grid
@@ -62,7 +63,7 @@ func main() {
 	flag.StringVar(&b.programs.wireguard, "wireguard", "", "wireguard-go's program; without it that contender is left out")
 	flag.StringVar(&b.congestion, "congestion", "", "congestion control of the hosts in the lab and of braid's carriers, such as cubic; default the machine's and braid's")
 	flag.Func("contenders", "instead of each suite's own, with commas: "+strings.Join(contenderNames, ", "), list(&b.contenders))
-	flag.Func("runs", "only these, with commas: down1, up1, down8 in cells and calm, quic1 in calm; down1, up1, down4, up4 unshaped; "+strings.Join(failoverNames(), ", ")+" in failover", list(&b.runs))
+	flag.Func("runs", "only these of each suite's, with commas: "+strings.Join(runNames(), ", "), list(&b.runs))
 	flag.IntVar(&b.rounds, "rounds", 0, "how often each measurement is taken, the contenders in turn; default 3, in failover 20, in grid and overflow 1")
 	flag.DurationVar(&b.seconds, "for", 0, "length of each transfer, the warm-up apart; default 12s in cells, 10s in calm, 4s unshaped, 17s in grid, 20s in overflow, 5m in idle")
 	flag.Func("pairs", "only these pairs of the grid, with commas: names, or parts of names", list(&b.pairs))
@@ -94,8 +95,8 @@ func (b *bench) check(names []string) error {
 		}
 	}
 	for _, n := range b.runs {
-		if !slices.ContainsFunc(allRuns, func(r run) bool { return r.name == n }) && !slices.Contains(failoverNames(), n) {
-			errs = append(errs, fmt.Errorf("there is no run %s: want down1, up1, down4, up4 or down8, in calm quic1, too, in failover %s", n, strings.Join(failoverNames(), ", ")))
+		if !slices.Contains(runNames(), n) {
+			errs = append(errs, fmt.Errorf("there is no run %s: want %s", n, strings.Join(runNames(), ", ")))
 		}
 	}
 	if b.rounds < 0 || b.requests < 1 || b.streams < 1 || b.seconds < 0 {

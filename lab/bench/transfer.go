@@ -54,11 +54,20 @@ var (
 		{name: "udp2", flows: 2, udp: 2, udpRate: udpOffered, seconds: shapedFor, warm: shapedWarm, latency: true},
 		{name: "mixed", flows: 5, udp: 1, udpRate: udpOffered, seconds: shapedFor, warm: shapedWarm, latency: true},
 	}
-	quicRun = run{name: "quic1", flows: 1, quic: true, seconds: shapedFor, warm: shapedWarm, latency: true}
+	quicRun = run{name: "quic1", flows: 1, quic: true, seconds: shapedFor, warm: shapedWarm}
 	// calmRuns are those beside which somebody calls: bulk on both lanes.
 	calmRuns = append(slices.Clone(cellRuns), quicRun, packetRuns[1])
-	allRuns  = slices.Concat(unshapedRuns, cellRuns, packetRuns)
 )
+
+// runNames are those of all suites.
+func runNames() (names []string) {
+	for _, r := range slices.Concat(cellRuns, unshapedRuns, packetRuns) {
+		if !slices.Contains(names, r.name) {
+			names = append(names, r.name)
+		}
+	}
+	return append(names, failoverNames()...)
+}
 
 // udpOffered is more than any cell carries.
 const udpOffered emulator.BitRate = 200e6
