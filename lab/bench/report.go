@@ -101,12 +101,14 @@ func reference(suite string) (contender string, tell func(float64) string) {
 }
 
 // goals are what braid promises of the ratios.
-func goals(suite, congestion string) string {
+func goals(suite, congestion string, of run) string {
 	switch {
 	case strings.HasPrefix(suite, "packets"):
 		return "95 %"
 	case suite != "unshaped":
 		return "97 %"
+	case of.udp > 0:
+		return "2"
 	case congestion == "bbr":
 		return "1.7 with one flow"
 	}
@@ -132,7 +134,7 @@ func (r *report) concludeTransfers(s *suite, runs []run, stages []*stage) {
 				}
 				line += ")"
 				if g.name() == "braid" {
-					line += ", goal " + goals(s.name, r.Default)
+					line += ", goal " + goals(s.name, r.Default, what)
 				}
 			}
 			if what.flows > 1 {
