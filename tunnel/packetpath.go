@@ -205,9 +205,6 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 			x, ok = p.q.PopSparse(now, max(room, leastPiece))
 		}
 		if !ok {
-			if open {
-				p.rate.idle()
-			}
 			break
 		}
 		c := x.Meta
@@ -228,6 +225,7 @@ func (p *packetPath) take(now time.Time, frames [][]byte) (_ [][]byte, unsent in
 			p.bound.spend(len(frame))
 		}
 	}
+	p.rate.took(p.q.Len() > 0)
 	p.count.txPackets.Add(uint64(len(frames) - before))
 	p.count.txBytes.Add(uint64(bytes))
 	if hedged {

@@ -11,7 +11,8 @@ type deliveryRate struct {
 
 	began  time.Time // of the present measurement; zero: there is none
 	bytes  int
-	rested bool // there was nothing to send for a moment
+	rested bool // it was not asked for all that it has for a moment
+	waits  bool // something waited behind what was last taken
 }
 
 const (
@@ -49,14 +50,18 @@ func (r *deliveryRate) at(now time.Time) float64 {
 	return r.bits
 }
 
-// idle says that the path has nothing more to send.
-func (r *deliveryRate) idle() { r.rested = true }
+// took says that something was taken, and whether more waits. That nothing says
+// otherwise does not mean that there is: words on little may come long after it.
+func (r *deliveryRate) took(more bool) {
+	r.waits = more
+	r.rested = r.rested || !more
+}
 
 // delivered takes in that so many bytes have arrived.
 func (r *deliveryRate) delivered(now time.Time, bytes int) {
 	elapsed := now.Sub(r.began)
 	if r.began.IsZero() || elapsed > rateRest {
-		*r = deliveryRate{bits: r.bits, full: r.full, seen: r.seen, began: now}
+		*r = deliveryRate{bits: r.bits, full: r.full, seen: r.seen, began: now, rested: !r.waits, waits: r.waits}
 		return
 	}
 	r.bytes += bytes
@@ -79,7 +84,7 @@ func (r *deliveryRate) delivered(now time.Time, bytes int) {
 	case !r.rested:
 		r.bits += rateFalls * (is - r.bits)
 	}
-	r.began, r.bytes, r.rested = now, 0, false
+	r.began, r.bytes, r.rested = now, 0, !r.waits
 }
 
 // piece is how many bytes to write at once.

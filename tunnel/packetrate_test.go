@@ -12,9 +12,7 @@ func TestDeliveryRate(t *testing.T) {
 		const every = 25 * time.Millisecond
 		for end := now.Add(d); now.Before(end); {
 			now = now.Add(every)
-			if rests {
-				r.idle()
-			}
+			r.took(!rests)
 			r.delivered(now, int(bits/8*every.Seconds()))
 		}
 	}
@@ -45,6 +43,13 @@ func TestDeliveryRate(t *testing.T) {
 	if n := r.piece(); n != mostPiece {
 		t.Errorf("pieces of %d bytes where 400 Mb/s pass", n)
 	}
+	r = deliveryRate{}
+	r.took(false) // a copy, whose acknowledgement comes late
+	for range 20 {
+		now = now.Add(50 * time.Millisecond)
+		r.delivered(now, 200)
+	}
+	near("nothing was taken meanwhile", 0)
 	r = deliveryRate{}
 	if r.piece() != firstPiece || r.unsent() != leastUnsent {
 		t.Errorf("not known: pieces of %d, %d unsent", r.piece(), r.unsent())
