@@ -208,6 +208,28 @@ func TestBulkFlood(t *testing.T) {
 	}
 }
 
+// TestBulkAlone: what has a path for itself does not share a full one, unless that
+// is worth far more.
+func TestBulkAlone(t *testing.T) {
+	for rate, want := range map[float64]int{13e6: 2, 2e6: 1} {
+		s := newStage(t, []Path{{ID: 1, RTT: 30 * ms, Rate: 48e6}, {ID: 2, RTT: 200 * ms}})
+		every := 60 * time.Microsecond // 200 Mb/s
+		s.send(bulk(1), every, ms, nil)
+		s.paths[0].Queued = 2_000_000
+		s.send(bulk(1), every, 2*time.Second, nil)
+		_, last := s.send(bulk(2), every, 10*time.Second, func(n int) {
+			s.auto.Pick(s.now, bulk(1), s.paths, nil)
+			s.paths[1].Queued = min(n*1500, 2_000_000)
+			if n == 3333 { // a round trip
+				s.paths[1].Rate = rate
+			}
+		})
+		if last != want {
+			t.Errorf("with %.0f Mb/s on the second path it is on %d, want %d", rate/1e6, last, want)
+		}
+	}
+}
+
 // TestBulkMoves: what happens to its path at one second, and by when it must
 // have moved, and how often.
 func TestBulkMoves(t *testing.T) {

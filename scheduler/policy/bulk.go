@@ -36,6 +36,11 @@ const (
 	// paysGain is by what factor a flow must gain to leave a full path; rates
 	// are not known better.
 	paysGain = 1.25
+	// alonePays is that factor for a flow that has a path for itself and would share
+	// a full one: what it leaves nobody uses, and others lose what it wins. Without
+	// it two floods of cell B were on one link most of the time, and now and then on
+	// two.
+	alonePays = 4
 	// A flow that does not itself fill its path leaves a queue so many times as
 	// long as the other path's, and so many seconds.
 	behindFactor, behindDelay = 3, 0.02
@@ -215,7 +220,11 @@ func (a *Auto) pays(now time.Time, f *flow, i, paths int) int {
 			continue // others than our flows fill it, and what they leave is unknown
 		}
 		room := l.spare()
-		full := room >= paysGain*got
+		gain := paysGain
+		if own.flows == 1 && l.rate-l.load < paysGain*got {
+			gain = alonePays
+		}
+		full := room >= gain*got
 		behind := own.delay > behindFactor*l.delay+behindDelay && sent <= own.rate/2 && room >= paysGain*sent
 		if (full || behind) && room > most {
 			to, most = j, room
