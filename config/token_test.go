@@ -50,10 +50,12 @@ func TestToken(t *testing.T) {
 	const golden = "braid1:AFHsMNaeE_YXTvupepzweVOTaNpbwhTzpfFwpLo0yr_McQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gBGhvbWUBBMAAAgEBuxdcvGw"
 	long := strings.Repeat(strings.Repeat("a", 62)+".", 4)[:248] + ".net"
 	for name, change := range map[string]func(*Invite){
-		"least":     func(*Invite) {},
-		"all kinds": func(i *Invite) { i.Servers = append(i.Servers, HostPort{"2001:db8::1", 8443}, HostPort{"vpn.example.net", 1}) },
-		"packets":   func(i *Invite) { i.TCP = TCPPackets },
-		"name":      func(i *Invite) { i.Name = `Annä's "laptop" \ ☕` },
+		"least": func(*Invite) {},
+		"all kinds": func(i *Invite) {
+			i.Servers = append(i.Servers, HostPort{"2001:db8::1", 8443}, HostPort{"vpn.example.net", 1})
+		},
+		"packets": func(i *Invite) { i.TCP = TCPPackets },
+		"name":    func(i *Invite) { i.Name = `Annä's "laptop" \ ☕` },
 		"sixteen long names": func(i *Invite) {
 			i.Servers = nil
 			for port := range uint16(16) {
