@@ -81,8 +81,9 @@ func invite(cmd *cobra.Command, f enrolFlags, name string, routes []string, code
 	notes := cmd.ErrOrStderr()
 	fmt.Fprintf(notes, "client %q added: %s\n", name, strings.Join(texts, ", "))
 	out := cmd.OutOrStdout()
-	if f, ok := out.(*os.File); code || ok && isTerminal(f) {
-		if err := writeQR(out, token); err != nil {
+	terminal, ok := out.(*os.File)
+	if colours := ok && isTerminal(terminal); code || colours {
+		if err := writeQR(out, token, colours); err != nil {
 			return err
 		}
 	}
@@ -162,9 +163,10 @@ func withHint(err, kind error, hint string) error {
 	return err
 }
 
-// writeQR writes a QR code of half blocks, light on a dark terminal and with the
-// four modules of margin that readers want (ISO/IEC 18004, 6.3.8).
-func writeQR(w io.Writer, text string) error {
+// writeQR writes a QR code of half blocks, with the four modules of margin that
+// readers want (ISO/IEC 18004, 6.3.8). What is light is drawn: with colours it is
+// so on a light terminal as well.
+func writeQR(w io.Writer, text string, colours bool) error {
 	code, err := qr.Encode(text, qr.L, qr.Auto)
 	if err != nil {
 		return fmt.Errorf("make QR code: %w", err)
@@ -178,8 +180,13 @@ func writeQR(w io.Writer, text string) error {
 		r, _, _, _ := code.At(x, y).RGBA()
 		return r != 0
 	}
+	begin, end := "", "\n"
+	if colours {
+		begin, end = "\x1b[40;97m", "\x1b[0m\n" // bright white on black
+	}
 	var b strings.Builder
 	for y := -margin; y < size+margin; y += 2 {
+		b.WriteString(begin)
 		for x := -margin; x < size+margin; x++ {
 			switch upper, lower := light(x, y), light(x, y+1); {
 			case upper && lower:
@@ -192,7 +199,7 @@ func writeQR(w io.Writer, text string) error {
 				b.WriteString(" ")
 			}
 		}
-		b.WriteString("\n")
+		b.WriteString(end)
 	}
 	_, err = io.WriteString(w, b.String())
 	return err
