@@ -3,6 +3,7 @@ module braid
 go 1.26.0
 
 require (
+	github.com/boombuler/barcode v1.1.0
 	github.com/cilium/ebpf v0.22.0
 	github.com/gaissmai/bart v0.30.0
 	github.com/google/go-cmp v0.7.0

@@ -27,6 +27,10 @@
 //	errors.go       faults, in the order of the file
 //	load.go         files
 //
-// What it returns needs no further check. The package reads nothing but the
-// one file, and keeps no state.
+// Beside these stand invites (invite.go, token.go), edits of a server.toml
+// that leave all else in it as it was (edit.go, replace.go), and in which keys two
+// files differ (changes.go).
+//
+// What it returns needs no further check. The package reads and writes nothing
+// but the one file, and keeps no state.
 package config

@@ -268,6 +268,7 @@ func serverText(s *Server) string {
 		b.WriteString("]\n")
 	}
 	list("listen", len(s.Listen), func(i int) string { return s.Listen[i].String() })
+	list("address", len(s.Address), func(i int) string { return s.Address[i].String() })
 	// Paths may hold anything but a zero; \UXXXXXXXX is any character in TOML.
 	// The /. is for a path that happens to look like a key.
 	for key, path := range map[string]string{"private_key_file": "/." + s.PrivateKeyFile, "control": s.Control} {

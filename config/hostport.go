@@ -157,6 +157,26 @@ func parseServer(text string) (HostPort, *fault) {
 	return HostPort{a.String(), port}, nil
 }
 
+// invited reads where clients find a server that listens so. Without a port it
+// is the first of these.
+func invited(list *node, listen []netip.AddrPort, errs *Errors) []HostPort {
+	port := uint16(DefaultPort)
+	if len(listen) > 0 {
+		port = listen[0].Port()
+	}
+	found := bare(unique(each(list, errs, func(text string) (HostPort, *fault) {
+		h, wrong := parseServer(text)
+		if _, given, _ := splitPort(text); wrong == nil && given == "" {
+			h.Port = port
+		}
+		return h, wrong
+	}), errs, removeOne))
+	if len(found) > tokenServers {
+		errs.add(list, fmt.Sprintf("must hold at most %d addresses", tokenServers), "remove some")
+	}
+	return found
+}
+
 // hostName refuses what is no name of the DNS (RFC 1123; the underscore is
 // common).
 func hostName(name string) *fault {

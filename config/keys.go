@@ -6,6 +6,7 @@ package config
 
 var serverSchema = schema{
 	{key: "listen", typ: typeStrings, def: `[":443"]`},
+	{key: "address", typ: typeStrings, def: `[]`, example: `["vpn.example.net"]`},
 	{key: "private_key_file", typ: typeString, required: true, example: `"server.key"`, how: "a file made with: braid keygen FILE"},
 	{key: "control", typ: typeString, def: `"/run/braid/server.sock"`},
 

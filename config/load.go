@@ -33,17 +33,42 @@ func (e *FileError) Unwrap() error { return e.Err }
 
 // LoadServer reads a server's configuration. The error is a *FileError when
 // the file cannot be read and *Errors when it is wrong.
-func LoadServer(path string) (*Server, error) { return load(path, ParseServer) }
+func LoadServer(path string) (*Server, error) { return loaded(OpenServer(path)) }
 
 // LoadClient reads a client's configuration. The error is a *FileError when
 // the file cannot be read and *Errors when it is wrong.
-func LoadClient(path string) (*Client, error) { return load(path, ParseClient) }
+func LoadClient(path string) (*Client, error) { return loaded(OpenClient(path)) }
 
-func load[T any](path string, parse func(data []byte, dir string) (*T, error)) (*T, error) {
+func loaded[T any](f *File[T], err error) (*T, error) {
+	if err != nil {
+		return nil, err
+	}
+	return f.Config, nil
+}
+
+// File is a configuration with the text that says it.
+type File[T any] struct {
+	Path   string // absolute
+	Text   []byte
+	Config *T
+}
+
+// OpenServer is LoadServer for who wants to compare the text with a later one.
+func OpenServer(path string) (*File[Server], error) { return open(path, ParseServer) }
+
+// OpenClient is LoadClient for who wants to compare the text with a later one.
+func OpenClient(path string) (*File[Client], error) { return open(path, ParseClient) }
+
+func open[T any](path string, parse func(data []byte, dir string) (*T, error)) (*File[T], error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
+	return openText(path, data, parse)
+}
+
+// openText is open for what the file at path holds, or shall hold.
+func openText[T any](path string, data []byte, parse func(data []byte, dir string) (*T, error)) (*File[T], error) {
 	// The daemon may change its working directory later.
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -53,7 +78,10 @@ func load[T any](path string, parse func(data []byte, dir string) (*T, error)) (
 	if faults, ok := errors.AsType[*Errors](err); ok {
 		faults.inFile(path)
 	}
-	return parsed, err
+	if err != nil {
+		return nil, err
+	}
+	return &File[T]{abs, data, parsed}, nil
 }
 
 func readFile(path string) ([]byte, error) {

@@ -10,6 +10,7 @@ import (
 // Server is a server's configuration.
 type Server struct {
 	Listen         []netip.AddrPort // [::] is IPv4 too
+	Address        []HostPort       // where clients find it, for invites; may be empty
 	PrivateKeyFile string           // absolute when the file's folder is known
 	Control        string           // path of the control socket
 	Tunnel         ServerTunnel
@@ -90,6 +91,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	listen := root.get("listen")
 	s.Listen = bare(listenConflicts(each(listen, errs, parseListen), errs))
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
+	s.Address = invited(root.get("address"), s.Listen, errs)
 	if len(s.Tunnel.DNS) > dnsLimit {
 		errs.add(tunnel.get("dns"), fmt.Sprintf("must hold at most %d addresses", dnsLimit), "remove some")
 	}

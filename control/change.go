@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,13 @@ import (
 	"slices"
 	"strings"
 )
+
+// Changes are what a daemon lets be changed while it runs; what is nil it does not.
+type Changes struct {
+	Roles   Changer  // of a client's uplinks
+	Config  Reloader // of either
+	Clients Enroller // of a server
+}
 
 // uplinksPath begins the path of each uplink, which its name ends.
 const uplinksPath = "/v1/uplinks/"
@@ -53,6 +59,8 @@ type Refusal struct {
 	Status  int    `json:"-"` // of HTTP: 404 no such uplink, 400 no such role, and so on
 	Problem string `json:"error"`
 	Mend    string `json:"hint"`
+	// More are further faults, when there are several in a configuration.
+	More []*Refusal `json:"more,omitempty"`
 }
 
 func (r *Refusal) Error() string { return r.Problem }
@@ -85,7 +93,7 @@ const maxChangeBytes = 4 << 10
 func changeRole(change Changer) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		if change == nil {
-			(&Refusal{http.StatusForbidden, "this braid does not let its uplinks be changed while it runs", "set the role in the client's configuration"}).write(w)
+			(&Refusal{Status: http.StatusForbidden, Problem: "this braid does not let its uplinks be changed while it runs", Mend: "set the role in the client's configuration"}).write(w)
 			return
 		}
 		c, refusal := decodeChange(http.MaxBytesReader(w, req.Body, maxChangeBytes))
@@ -103,6 +111,9 @@ func changeRole(change Changer) http.HandlerFunc {
 
 // refusalOf makes a refusal of what a Changer returned.
 func refusalOf(err error) *Refusal {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r
+	}
 	r := &Refusal{Status: http.StatusInternalServerError, Problem: err.Error()}
 	if _, unknown := errors.AsType[*UnknownUplinkError](err); unknown {
 		r.Status = http.StatusNotFound
@@ -116,30 +127,14 @@ func refusalOf(err error) *Refusal {
 	return r
 }
 
-// decodeChange reads the body of a request. One that is not exactly understood
-// is refused: half of a change is worse than none.
+// decodeChange reads the body of a request.
 func decodeChange(body io.Reader) (roleChange, *Refusal) {
-	const example = `send {"role": "backup"}`
 	bad := func(problem, mend string) (roleChange, *Refusal) {
-		return roleChange{}, &Refusal{http.StatusBadRequest, problem, mend}
+		return roleChange{}, &Refusal{Status: http.StatusBadRequest, Problem: problem, Mend: mend}
 	}
-	b, err := io.ReadAll(body)
-	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return roleChange{}, &Refusal{
-			http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", large.Limit), example,
-		}
-	}
-	if err != nil {
-		return bad("the request broke off: "+err.Error(), "")
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
 	var c roleChange
-	if err := d.Decode(&c); err != nil {
-		return bad("the request is not understood: "+strings.TrimPrefix(err.Error(), "json: "), example)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return bad("the request is not understood: there is more behind its JSON", example)
+	if refusal := decodeBody(body, &c, `send {"role": "backup"}`); refusal != nil {
+		return roleChange{}, refusal
 	}
 	choices := "choose one of: " + strings.Join(Roles(), ", ")
 	switch {

@@ -59,7 +59,7 @@ func TestSetRole(t *testing.T) {
 	// What a kernel takes as a name of an interface, HTTP must bring across.
 	names := []string{"lte", "a%2fb", "ü?#&+;=", "...", "eth0.7"}
 	r := newRoles(append(names, "stuck")...)
-	path := serveChanges(t, sampleClient, r)
+	path := serveChanges(t, sampleClient, Changes{Roles: r})
 	for _, name := range names {
 		for _, role := range []string{"backup", "overflow", "bond", "never", "default"} {
 			if err := SetRole(t.Context(), path, name, role); err != nil {
@@ -75,15 +75,15 @@ func TestSetRole(t *testing.T) {
 		uplink, role string
 		want         Refusal
 	}{
-		{"wwan0", "backup", Refusal{404, `unknown uplink "wwan0"`, known}},
-		{"a/b", "backup", Refusal{404, `unknown uplink "a/b"`, known}},
-		{strings.Repeat("x", 50), "backup", Refusal{404, `unknown uplink "` + strings.Repeat("x", 40) + `…"`, known}},
-		{"", "backup", Refusal{404, `unknown uplink ""`, "name an interface"}},
-		{"..", "backup", Refusal{404, `unknown uplink ".."`, "name an interface"}},
-		{"lte", "best", Refusal{400, `unknown role "best"`, choices}},
-		{"lte", "", Refusal{400, "the request has no role", choices}},
-		{"lte", strings.Repeat("x", 5000), Refusal{413, "the request has more than 4096 bytes", `send {"role": "backup"}`}},
-		{"stuck", "bond", Refusal{500, "change stuck: it is stuck", "pull"}},
+		{"wwan0", "backup", Refusal{Status: 404, Problem: `unknown uplink "wwan0"`, Mend: known}},
+		{"a/b", "backup", Refusal{Status: 404, Problem: `unknown uplink "a/b"`, Mend: known}},
+		{strings.Repeat("x", 50), "backup", Refusal{Status: 404, Problem: `unknown uplink "` + strings.Repeat("x", 40) + `…"`, Mend: known}},
+		{"", "backup", Refusal{Status: 404, Problem: `unknown uplink ""`, Mend: "name an interface"}},
+		{"..", "backup", Refusal{Status: 404, Problem: `unknown uplink ".."`, Mend: "name an interface"}},
+		{"lte", "best", Refusal{Status: 400, Problem: `unknown role "best"`, Mend: choices}},
+		{"lte", "", Refusal{Status: 400, Problem: "the request has no role", Mend: choices}},
+		{"lte", strings.Repeat("x", 5000), Refusal{Status: 413, Problem: "the request has more than 4096 bytes", Mend: `send {"role": "backup"}`}},
+		{"stuck", "bond", Refusal{Status: 500, Problem: "change stuck: it is stuck", Mend: "pull"}},
 	} {
 		err := SetRole(t.Context(), path, test.uplink, test.role)
 		got, ok := errors.AsType[*Refusal](err)
@@ -131,7 +131,7 @@ func TestSetRoleOfAnotherVersion(t *testing.T) {
 
 // Every answer but the status is a refusal in JSON, and the right code.
 func TestRefusals(t *testing.T) {
-	h := handler(func() any { return sampleClient }, newRoles("lte"))
+	h := handler(func() any { return sampleClient }, Changes{Roles: newRoles("lte")})
 	for _, test := range []struct {
 		method, path, body string
 		want               int
@@ -186,7 +186,7 @@ func TestServeEndsDuringRequest(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l, func() any { return sampleClient }, newRoles("lte")) }()
+	go func() { done <- Serve(ctx, l, func() any { return sampleClient }, Changes{Roles: newRoles("lte")}) }()
 	c, err := net.Dial("unix", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func FuzzChange(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := newRoles("lte")
 		w := httptest.NewRecorder()
-		handler(func() any { return nil }, r).ServeHTTP(w, httptest.NewRequest("POST", "/v1/uplinks/lte", bytes.NewReader(body)))
+		handler(func() any { return nil }, Changes{Roles: r}).ServeHTTP(w, httptest.NewRequest("POST", "/v1/uplinks/lte", bytes.NewReader(body)))
 		checkAnswer(t, w)
 		c, refusal := decodeChange(bytes.NewReader(body))
 		switch {

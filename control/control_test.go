@@ -67,10 +67,10 @@ var sampleServer = &Server{
 }
 
 // serve serves status on a fresh socket until the test ends.
-func serve(t *testing.T, status any) string { return serveChanges(t, status, nil) }
+func serve(t *testing.T, status any) string { return serveChanges(t, status, Changes{}) }
 
 // serveChanges is serve with something that takes changes.
-func serveChanges(t *testing.T, status any, change Changer) string {
+func serveChanges(t *testing.T, status any, change Changes) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "run", "braid.sock")
 	l, err := Listen(path)

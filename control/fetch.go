@@ -39,7 +39,7 @@ func SetRole(ctx context.Context, path, uplink, role string) error {
 	switch uplink {
 	case "", ".", "..":
 		// No interface has such a name, and HTTP takes it for another path.
-		return &Refusal{http.StatusNotFound, (&UnknownUplinkError{Uplink: uplink}).Error(), "name an interface"}
+		return &Refusal{Status: http.StatusNotFound, Problem: (&UnknownUplinkError{Uplink: uplink}).Error(), Mend: "name an interface"}
 	}
 	body, err := json.Marshal(roleChange{role})
 	if err != nil { // a string
@@ -52,11 +52,7 @@ func SetRole(ctx context.Context, path, uplink, role string) error {
 	if status == http.StatusNoContent {
 		return nil
 	}
-	refusal := &Refusal{Status: status}
-	if json.Unmarshal(b, refusal) != nil || refusal.Problem == "" {
-		return unexpected(path, status)
-	}
-	return refusal
+	return refused(path, status, b)
 }
 
 // ask sends one request to the daemon behind the socket at path.

@@ -90,10 +90,9 @@ func removeStale(path string) error {
 }
 
 // Serve answers on l until ctx ends, which gives nil. status is called for
-// each request, from any goroutine; what it returns is sent as JSON. With a
-// nil change it only tells and changes nothing. Serve closes l and returns
-// after all its goroutines have ended.
-func Serve(ctx context.Context, l net.Listener, status func() any, change Changer) error {
+// each request, from any goroutine; what it returns is sent as JSON. Serve closes l
+// and returns after all its goroutines have ended.
+func Serve(ctx context.Context, l net.Listener, status func() any, change Changes) error {
 	srv := &http.Server{
 		Handler: handler(status, change), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
 		WriteTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
@@ -111,12 +110,15 @@ func Serve(ctx context.Context, l net.Listener, status func() any, change Change
 }
 
 // handler is what the daemon answers, to reading and to changing requests.
-func handler(status func() any, change Changer) http.Handler {
+func handler(status func() any, change Changes) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(statusPath, only(http.MethodGet, tellStatus(status)))
-	mux.HandleFunc(uplinksPath+"{name}", only(http.MethodPost, changeRole(change)))
+	mux.HandleFunc(uplinksPath+"{name}", only(http.MethodPost, changeRole(change.Roles)))
+	mux.HandleFunc(reloadPath, only(http.MethodPost, reload(change.Config)))
+	mux.HandleFunc(clientsPath, only(http.MethodPost, addClient(change.Clients)))
+	mux.HandleFunc(clientsPath+"/{name}", only(http.MethodDelete, removeClient(change.Clients)))
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
-		(&Refusal{http.StatusNotFound, "there is nothing at " + shown(req.URL.Path), "is this a braid of another version?"}).write(w)
+		(&Refusal{Status: http.StatusNotFound, Problem: "there is nothing at " + shown(req.URL.Path), Mend: "is this a braid of another version?"}).write(w)
 	})
 	return mux
 }
@@ -126,7 +128,7 @@ func only(method string, h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		if req.Method != method {
 			w.Header().Set("Allow", method)
-			(&Refusal{http.StatusMethodNotAllowed, "the method " + shown(req.Method) + " is not allowed here", "use " + method}).write(w)
+			(&Refusal{Status: http.StatusMethodNotAllowed, Problem: "the method " + shown(req.Method) + " is not allowed here", Mend: "use " + method}).write(w)
 			return
 		}
 		h(w, req)
@@ -138,7 +140,7 @@ func tellStatus(status func() any) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		b, err := json.Marshal(status())
 		if err != nil {
-			(&Refusal{http.StatusInternalServerError, "write status: " + err.Error(), ""}).write(w)
+			(&Refusal{Status: http.StatusInternalServerError, Problem: "write status: " + err.Error(), Mend: ""}).write(w)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")

@@ -58,7 +58,7 @@ func TestStaleCarrier(t *testing.T) {
 		defer w.stop()
 		good, _ := w.hello(wire.KindPackets, wire.SessionID{})
 		synctest.Wait()
-		if _, err := w.server.order[0].attach(w.ctx, nil, wire.SessionID{9}); err != errReplaced {
+		if _, err := w.server.sessions()[0].attach(w.ctx, nil, wire.SessionID{9}); err != errReplaced {
 			t.Errorf("attached: %v", err)
 		}
 		time.Sleep(3 * farewellTimeout)

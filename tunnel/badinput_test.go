@@ -104,7 +104,7 @@ func TestMalformedPacketFromServer(t *testing.T) {
 		defer w.stop()
 		c := w.home()
 		bad := newParcel(make([]byte, 30))
-		ses := w.server.order[0]
+		ses := w.server.sessions()[0]
 		ses.mu.Lock()
 		p := ses.current.packets
 		ses.mu.Unlock()

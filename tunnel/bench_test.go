@@ -145,7 +145,7 @@ func serverOutbound(tb testing.TB, d *sourceDevice) func() {
 	}})
 	client, _ := tlsPair(tb)
 	c := newCarrier(client, nil)
-	s.order[0].packets = laneOf(c, nil)
+	s.sessions()[0].packets = laneOf(c, nil)
 	b := newBatch()
 	send := sending(tb, c.packets, written)
 	return func() {
@@ -219,7 +219,7 @@ func inboundPath(tb testing.TB, d *sourceDevice) func() {
 		{Name: "home", Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.7/24")}},
 	}})
 	recv := newCarrier(server, nil)
-	laneOf(recv, s.order[0].deliver)
+	laneOf(recv, s.sessions()[0].deliver)
 	var f []byte
 	number := uint64(0)
 	capture := &captureConn{Conn: client.cork.Conn}

@@ -19,6 +19,7 @@ type capture struct {
 	terminator NewTerminator
 	accept     func(HeldConn)
 	wants      func(source, destination netip.AddrPort) bool
+	exempt     atomic.Pointer[[]netip.Prefix]
 	now        atomic.Pointer[captureRun]
 	next       chan *captureRun
 
@@ -34,13 +35,22 @@ func newCapture(newTerminator NewTerminator, exempt []netip.Prefix, takes func(d
 	if newTerminator == nil {
 		return nil
 	}
+	c := &capture{terminator: newTerminator, accept: accept, next: make(chan *captureRun, 1)}
+	c.setExempt(exempt)
 	isExempt := func(a netip.Addr) bool {
-		return slices.ContainsFunc(exempt, func(p netip.Prefix) bool { return p.Contains(a) })
+		return slices.ContainsFunc(*c.exempt.Load(), func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	wants := func(source, destination netip.AddrPort) bool {
+	c.wants = func(source, destination netip.AddrPort) bool {
 		return !isExempt(source.Addr()) && !isExempt(destination.Addr()) && takes(destination)
 	}
-	return &capture{terminator: newTerminator, accept: accept, wants: wants, next: make(chan *captureRun, 1)}
+	return c
+}
+
+// setExempt changes what is exempt, for connections that begin.
+func (c *capture) setExempt(list []netip.Prefix) {
+	if c != nil {
+		c.exempt.Store(&list)
+	}
 }
 
 // set begins anew for other addresses. The connections of the old ones are

@@ -140,6 +140,10 @@ func (c *carrier) farewell(cause error) bool {
 		code = wire.CloseProtocol
 	case cause == errReplaced:
 		code = wire.CloseReplaced
+	case cause == errRevoked:
+		code = wire.CloseRevoked
+	case cause == errMoved:
+		code = wire.CloseMoved
 	case errors.Is(cause, context.Canceled):
 		code, cause = wire.CloseShutdown, errors.New("shutting down")
 	default:

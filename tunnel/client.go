@@ -77,10 +77,12 @@ type Client struct {
 	active  *activity
 	calm    *calm
 	capture *capture
-	total   atomic.Int64   // streams
+	total   atomic.Int64 // streams
+	limits  atomic.Pointer[StreamLimits]
 	old     sync.WaitGroup // lanes that are being closed
 
-	mu       sync.Mutex  // guards what follows
+	mu       sync.Mutex // guards what follows
+	policies PacketPolicies
 	lane     *lane       // of session; nil: no streams yet
 	packets  *packetLane // likewise; nil before the first session
 	ending   bool        // no lane is made any more
@@ -104,6 +106,8 @@ func NewClient(cfg ClientConfig) *Client {
 		ClientConfig: cfg,
 		changed:      make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
+	c.policies = cfg.Policies
+	c.limits.Store(&cfg.Limits)
 	c.keeper, c.paths = newLinkKeeper(c), newPathKeeper(c)
 	c.active = newActivity()
 	c.calm = newCalm(cfg.Log, cfg.Pacing, c)
@@ -136,6 +140,31 @@ func (c *Client) SetUplinks(list []Uplink) {
 	c.mu.Unlock()
 	c.uplinksChanged()
 }
+
+// SetPolicies changes the policies of packets, those of flows under way as well.
+// Any goroutine may call it.
+func (c *Client) SetPolicies(p PacketPolicies) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.policies = p
+	c.packets.setPolicies(p)
+}
+
+// SetLimits changes what streams may cost. What is there stays, and
+// StreamLimits.Resume is for those that begin. Any goroutine may call it.
+func (c *Client) SetLimits(l StreamLimits) {
+	c.mu.Lock()
+	c.limits.Store(&l)
+	lane := c.lane
+	c.mu.Unlock()
+	if lane != nil {
+		lane.setLimits(l)
+	}
+}
+
+// SetExempt changes whose TCP travels as packets, for connections that begin.
+// Any goroutine may call it.
+func (c *Client) SetExempt(list []netip.Prefix) { c.capture.setExempt(list) }
 
 // Woke says that the host slept: all uplinks are asked at once, and what waits to
 // dial does so. It may be called at any time, by any goroutine.
@@ -369,6 +398,9 @@ func (c *Client) serve(ctx context.Context, car *carrier) error {
 	wg.Wait()
 	if errors.Is(err, wire.ErrMalformed) {
 		c.stats.malformed.Add(1)
+	}
+	if closed, ok := errors.AsType[*errClosedByPeer](err); ok && closed.Code == uint8(wire.CloseRevoked) {
+		c.leaveSession()
 	}
 	c.mu.Lock()
 	c.current, c.drop, c.packetFlows = nil, nil, c.packetFlows[:0]

@@ -62,7 +62,7 @@ func (k *linkKeeper) poke() {
 // would need.
 func (k *linkKeeper) want(n int) {
 	k.mu.Lock()
-	k.wanted = min(n, k.c.Limits.PerSession)
+	k.wanted = min(n, k.c.limits.Load().PerSession)
 	k.mu.Unlock()
 	k.poke()
 }
@@ -120,7 +120,7 @@ func (k *linkKeeper) next(l *lane) (wire.Kind, time.Duration) {
 	switch total := n.idle + n.leased + k.dialing[0]; {
 	case k.dialing[0]+k.dialing[1] >= atOnce:
 		return 0, hungAfter
-	case n.missing() > k.dialing[0] && total < l.limits.PerSession+n.target:
+	case n.missing() > k.dialing[0] && total < l.bounds.Load().PerSession+n.target:
 		kind = wire.KindStreams
 	case k.wanted > reverse+k.dialing[1]:
 		kind = wire.KindReverse

@@ -41,11 +41,23 @@ func (c *Client) enterSession(id wire.SessionID, streams bool) {
 		return
 	}
 	c.lane = newLane(laneConfig{
-		log: c.Log, session: id, demand: c.keeper.poke, limits: c.Limits, total: &c.total, connect: c.connect,
+		log: c.Log, session: id, demand: c.keeper.poke, limits: *c.limits.Load(), total: &c.total, connect: c.connect,
 		widen: func(k *link) { k.wg.Go(func() { c.joinLink(k) }) },
 		lost:  c.keeper.lost, moved: c.stir, returns: &c.paths.returns,
 	})
 	c.keeper.retry()
+}
+
+// leaveSession ends a session that the server has ended for good: its streams
+// would wait for nothing.
+func (c *Client) leaveSession() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session = wire.SessionID{}
+	if old := c.lane; old != nil {
+		c.old.Go(old.close)
+		c.lane = nil
+	}
 }
 
 // enterPackets returns the session's packet lane.
@@ -58,7 +70,7 @@ func (c *Client) enterPackets(id wire.SessionID) *packetLane {
 		}
 		c.packets.close()
 	}
-	c.packets = newPacketLane(id, c.Policies, c.takePacket)
+	c.packets = newPacketLane(id, c.policies, c.takePacket)
 	c.packets.talks = c.calm.hear
 	return c.packets
 }

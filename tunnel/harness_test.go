@@ -322,10 +322,8 @@ func newWorldOf(t *testing.T, streams *fakeStreams) *world {
 		})
 	}
 	cfg, err := crypto.ServerTLS(w.serverKey, func(k crypto.PublicKey) error {
-		for _, p := range peers {
-			if p.Key == k {
-				return nil
-			}
+		if w.server.Knows(k) {
+			return nil
 		}
 		return errors.New("no such client")
 	})

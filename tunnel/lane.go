@@ -43,6 +43,7 @@ type lane struct {
 	pool   *pool            // links on which this side opens streams
 	paces  [2]*rate.Limiter // new streams: that the peer opens, that this side opens
 	budget *stream.Budget
+	bounds atomic.Pointer[StreamLimits]
 	// complain paces warnings about a peer that breaks the protocol, and about
 	// this host.
 	complain       *rate.Limiter
@@ -81,7 +82,7 @@ type laneConfig struct {
 	lost func(*link)
 	// returns counts how often an uplink had another path carrier.
 	returns *atomic.Uint64
-	limits  StreamLimits
+	limits  StreamLimits  // to begin with
 	total   *atomic.Int64 // streams of all lanes of this process
 }
 
@@ -121,6 +122,7 @@ func newLane(cfg laneConfig) *lane {
 		making: map[netip.Addr]int{},
 		budget: stream.NewBudget(cfg.limits.MemoryBytes), complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
 	}
+	l.bounds.Store(&cfg.limits)
 	for i := range l.paces {
 		l.paces[i] = rate.NewLimiter(rate.Limit(cfg.limits.NewPerSecond), 2*cfg.limits.NewPerSecond)
 	}
@@ -131,6 +133,16 @@ func newLane(cfg laneConfig) *lane {
 	}
 	l.pool = newPool(spare, cfg.demand)
 	return l
+}
+
+// setLimits changes the limits. What is beyond new ones stays until it ends.
+func (l *lane) setLimits(to StreamLimits) {
+	l.bounds.Store(&to)
+	l.budget.Resize(to.MemoryBytes)
+	for _, p := range l.paces {
+		p.SetLimit(rate.Limit(to.NewPerSecond))
+		p.SetBurst(2 * to.NewPerSecond)
+	}
 }
 
 // close resets all streams, closes all links and waits for all goroutines.
@@ -270,24 +282,24 @@ func (l *lane) pace(ctx context.Context, out bool) *relay.OpenError {
 		return &relay.OpenError{Result: wire.OpenFailed, Reason: "given up"}
 	}
 	l.count.limited.Add(1)
-	return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d new connections a second", l.limits.NewPerSecond)}
+	return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d new connections a second", l.bounds.Load().NewPerSecond)}
 }
 
 // admit makes a stream known, unless a limit is reached.
 func (l *lane) admit(s *laneStream) *relay.OpenError {
-	if l.total.Add(1) > int64(l.limits.Total) {
+	if l.total.Add(1) > int64(l.bounds.Load().Total) {
 		l.total.Add(-1)
 		l.count.limited.Add(1)
-		return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d connections in all", l.limits.Total)}
+		return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d connections in all", l.bounds.Load().Total)}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// What strangers open toward a client leaves half to the client itself.
-	crowded := len(l.streams) >= l.limits.PerSession || l.reverse && s.out && l.opened >= max(1, l.limits.PerSession/2)
+	crowded := len(l.streams) >= l.bounds.Load().PerSession || l.reverse && s.out && l.opened >= max(1, l.bounds.Load().PerSession/2)
 	if l.closed || crowded || l.streams[s.open.Stream] != nil {
 		l.total.Add(-1)
 		l.count.limited.Add(1)
-		return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d connections of one client", l.limits.PerSession)}
+		return &relay.OpenError{Result: wire.OpenTooMany, Reason: fmt.Sprintf("more than %d connections of one client", l.bounds.Load().PerSession)}
 	}
 	l.streams[s.open.Stream] = s
 	if s.out {
@@ -332,7 +344,7 @@ func (l *lane) forget(s *laneStream) {
 
 func (l *lane) relayConfig(s *laneStream, released func(*link)) relay.Config {
 	return relay.Config{
-		BufferBytes: streamBufferBytes, WindowBytes: streamBufferBytes, ResumeTimeout: l.limits.Resume, Budget: l.budget,
+		BufferBytes: streamBufferBytes, WindowBytes: streamBufferBytes, ResumeTimeout: l.bounds.Load().Resume, Budget: l.budget,
 		Detached: func(_ *relay.Relay, cause error) {
 			l.log.Debug("stream without carrier", "stream", s.open.Stream, "to", s.open.Destination, "cause", cause)
 			l.blame(cause)

@@ -34,7 +34,7 @@ func TestDeafPeerOnALink(t *testing.T) {
 	f := newFakeStreams(echo)
 	streamsTest(t, f, func(w *world, c *testClient) {
 		time.Sleep(time.Second) // the pool is full
-		l := w.server.order[0].streams()
+		l := w.server.sessions()[0].streams()
 		before := map[*link]bool{}
 		for _, k := range l.allLinks() {
 			before[k] = true
@@ -66,7 +66,7 @@ func TestDeafPeerOnACarrierOfPackets(t *testing.T) {
 		defer w.stop()
 		car, _ := w.hello(wire.KindPackets, wire.SessionID{})
 		synctest.Wait()
-		ses := w.server.order[0]
+		ses := w.server.sessions()[0]
 		ses.mu.Lock()
 		theirs := ses.current
 		ses.mu.Unlock()
@@ -124,7 +124,7 @@ func TestHelloWithoutWelcome(t *testing.T) {
 		defer w.stop()
 		c := w.home()
 		before := c.Status().Session
-		w.server.order[0].resume(wire.Hello{Kind: wire.KindPackets})
+		w.server.sessions()[0].resume(wire.Hello{Kind: wire.KindPackets})
 		w.within(5*time.Second, "a session that both know", func() bool {
 			s := c.Status()
 			return s.Connected && s.Session != before && s.Session == w.server.Status().Peers[0].Session
@@ -141,7 +141,7 @@ func TestForgottenSession(t *testing.T) {
 	streamsTest(t, f, func(w *world, c *testClient) {
 		time.Sleep(time.Second)
 		before := c.Status().Session
-		ses := w.server.order[0]
+		ses := w.server.sessions()[0]
 		ses.mu.Lock()
 		ses.id = wire.SessionID{9}
 		ses.mu.Unlock()
@@ -163,15 +163,15 @@ func TestForgottenSession(t *testing.T) {
 func TestLinkOfAnotherSession(t *testing.T) {
 	f := newFakeStreams(echo)
 	streamsTest(t, f, func(w *world, c *testClient) {
-		l := w.server.order[0].streams()
+		l := w.server.sessions()[0].streams()
 		for _, kind := range []wire.Kind{wire.KindStreams, wire.KindReverse} {
-			if got, code, _ := w.server.order[0].laneFor(wire.Hello{Kind: kind, Session: wire.SessionID{9}}, 100); got != nil || code != wire.RefuseSession {
+			if got, code, _ := w.server.sessions()[0].laneFor(wire.Hello{Kind: kind, Session: wire.SessionID{9}}, 100); got != nil || code != wire.RefuseSession {
 				t.Errorf("kind %d: lane %p, code %d", kind, got, code)
 			}
-			if got, _, _ := w.server.order[0].laneFor(wire.Hello{Kind: kind, Session: l.session}, 100); got != l {
+			if got, _, _ := w.server.sessions()[0].laneFor(wire.Hello{Kind: kind, Session: l.session}, 100); got != l {
 				t.Errorf("kind %d: the client's own is refused", kind)
 			}
-			if got, _, _ := w.server.order[1].laneFor(wire.Hello{Kind: kind, Session: l.session}, 100); got != nil {
+			if got, _, _ := w.server.sessions()[1].laneFor(wire.Hello{Kind: kind, Session: l.session}, 100); got != nil {
 				t.Errorf("kind %d: another client's session is open to this one", kind)
 			}
 		}

@@ -38,6 +38,7 @@ type packetLane struct {
 
 	mu       sync.Mutex // guards what follows
 	policies *policy.Set
+	ruling   uint32 // how often the rules have changed
 	flows    *queue.Table[packetFlow]
 	seed     maphash.Seed
 	paths    []*packetPath
@@ -71,8 +72,9 @@ type packetLane struct {
 type packetFlow struct {
 	behaviour queue.Behaviour
 	talk      talk
-	policy    int  // index in the lane's policies
-	ruled     bool // policy says it: the host has sent something
+	policy    int    // index in the lane's policies
+	ruled     bool   // policy says it: the host has sent something
+	ruling    uint32 // by the lane's rules of that time
 
 	// Of a flow that takes several paths: its number on the wire, 0 before it has
 	// one, and the place of its next packet.
@@ -100,6 +102,18 @@ func newPacketLane(session wire.SessionID, policies PacketPolicies, deliver func
 	}
 }
 
+// setPolicies changes the policies, of flows under way with their next packet. It
+// may be called of nil as well.
+func (l *packetLane) setPolicies(p PacketPolicies) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.policies.Change(p.Rules, p.Copies)
+	l.ruling++
+}
+
 // queueLimitBytes bounds what waits in front of one path, and packetFlows the
 // flows that have a queue of their own there.
 const (
@@ -125,8 +139,8 @@ func (l *packetLane) push(now time.Time, list []*parcel) {
 		h := &c.header
 		c.since = now
 		f, _ := l.flows.GetHashed(&h.Key, &h.Hash)
-		if !f.ruled {
-			f.policy, f.ruled = l.policies.For(h), true
+		if !f.ruled || f.ruling != l.ruling {
+			f.policy, f.ruled, f.ruling = l.policies.For(h), true, l.ruling
 		}
 		c.policy, c.class = f.policy, f.behaviour.Sent(now, h, len(c.packet))
 		if f.talk.saw(now, c.class) && l.talks != nil {

@@ -93,7 +93,7 @@ func TestPacketsUsePaths(t *testing.T) {
 		}
 		// All has arrived, and nobody says so for ever.
 		time.Sleep(time.Second)
-		w.await("nothing is kept", func() bool { return idleLane(c.packetLane()) && idleLane(w.server.order[0].packetLane()) })
+		w.await("nothing is kept", func() bool { return idleLane(c.packetLane()) && idleLane(w.server.sessions()[0].packetLane()) })
 	})
 }
 

@@ -221,7 +221,7 @@ func TestSpreadFlowOverBlackHole(t *testing.T) {
 			w := newWorld(t)
 			defer w.stop()
 			w.policies.Rules = policy.NewRules([]policy.Rule{{Policy: slices.Index(policy.Names(), name)}})
-			w.server.order[0].policies = w.policies
+			w.server.sessions()[0].policies = w.policies
 			c := w.bothUp()
 			up, down := w.collect(w.serverTUN), w.collect(c.tun)
 			const n = 1000

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gaissmai/bart"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
@@ -60,9 +59,13 @@ const (
 // Server serves many clients on one TUN device. Make one with NewServer.
 type Server struct {
 	ServerConfig
-	byKey map[crypto.PublicKey]*session
-	byIP  *bart.Table[*session]
-	order []*session
+	roster atomic.Pointer[roster]
+	limits atomic.Pointer[StreamLimits]
+
+	changing sync.Mutex      // guards what follows, ServerConfig.Policies, and changes of the roster
+	running  context.Context // of what looks after sessions; nil before Run
+	ended    bool            // nothing joins tending any more
+	tending  sync.WaitGroup
 
 	capture *capture
 	streams atomic.Int64 // of all clients
@@ -81,38 +84,21 @@ type Server struct {
 func NewServer(cfg ServerConfig) *Server {
 	s := &Server{
 		ServerConfig: cfg,
-		byKey:        map[crypto.PublicKey]*session{},
-		byIP:         new(bart.Table[*session]),
 		gate:         newGate(),
 		complain:     rate.NewLimiter(complaintsPerSecond, 10),
 	}
+	s.limits.Store(&cfg.Limits)
 	if cfg.Terminator != nil {
 		s.capture = newCapture(cfg.Terminator, cfg.Exempt, func(to netip.AddrPort) bool {
-			ses, ok := s.byIP.Lookup(to.Addr())
+			ses, ok := s.roster.Load().byIP.Lookup(to.Addr())
 			return ok && ses.takesStreams()
 		}, s.offer)
 	}
+	r := newRoster()
 	for _, p := range cfg.Peers {
-		ses := newSession(p)
-		ses.policies = cfg.Policies
-		ses.deliver = func(packet []byte) { s.inbound(ses, packet); ses.active.note() }
-		ses.newLane = func(id wire.SessionID) *lane {
-			return newLane(laneConfig{
-				log: cfg.Log.With("client", p.Name), session: id, reverse: true, demand: ses.demand, moved: ses.active.note,
-				limits: cfg.Limits, total: &s.streams, returns: &ses.returns,
-				connect: func(ctx context.Context, o wire.Open) (relay.Socket, error) { return s.connect(ctx, ses, o) },
-			})
-		}
-		ses.calm = newCalm(cfg.Log.With("client", p.Name), cfg.Pacing, ses)
-		s.order = append(s.order, ses)
-		s.byKey[p.Key] = ses
-		for _, a := range p.Addresses {
-			s.byIP.Insert(netip.PrefixFrom(a.Addr(), a.Addr().BitLen()), ses)
-		}
-		for _, r := range p.Routes {
-			s.byIP.Insert(r, ses)
-		}
+		r.add(s.newSession(p), p)
 	}
+	s.roster.Store(r)
 	return s
 }
 
@@ -147,10 +133,8 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return s.capture.run(ctx) })
 	}
 	g.Go(func() error { return s.readDevice(ctx) })
-	for _, ses := range s.order {
-		g.Go(func() error { ses.tend(ctx); return nil })
-		g.Go(func() error { ses.calm.run(ctx); return nil })
-	}
+	s.begin(ctx)
+	g.Go(func() error { <-ctx.Done(); s.finish(); return nil })
 	g.Go(func() error {
 		defer serving()
 		var conns errgroup.Group
@@ -231,7 +215,7 @@ func (s *Server) serve(ctx context.Context, conn Conn, p *passage) {
 		return
 	}
 	ses, car := a.ses, a.car
-	log := s.Log.With("client", ses.peer.Name)
+	log := s.Log.With("client", ses.peer().Name)
 	runCtx, err := ses.attach(ctx, car, a.session)
 	if err != nil {
 		conn.Close()
@@ -281,12 +265,12 @@ func (s *Server) handshake(ctx context.Context, conn Conn) (*arrival, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &arrival{ses: s.byKey[key]}
+	a := &arrival{ses: s.roster.Load().byKey[key]}
 	if a.ses == nil {
 		return nil, fmt.Errorf("no client has key %v", key)
 	}
 	if err := s.greet(sec, a); err != nil {
-		return nil, fmt.Errorf("client %s: %w", a.ses.peer.Name, err)
+		return nil, fmt.Errorf("client %s: %w", a.ses.peer().Name, err)
 	}
 	return a, nil
 }
@@ -299,7 +283,7 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	}
 	a.hello = hello
 	w := wire.Welcome{
-		MTU: uint16(s.MTU), Addresses: a.ses.peer.Addresses, Routes: s.Routes, DNS: s.DNS,
+		MTU: uint16(s.MTU), Addresses: a.ses.peer().Addresses, Routes: s.Routes, DNS: s.DNS,
 		Features: wire.FeatureStreams, Software: s.Software,
 	}
 	switch hello.Kind {
@@ -320,7 +304,7 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	default:
 		var code wire.RefuseCode
 		var reason string
-		if a.lane, code, reason = a.ses.laneFor(hello, s.Limits.PerSession); a.lane == nil {
+		if a.lane, code, reason = a.ses.laneFor(hello, s.limits.Load().PerSession); a.lane == nil {
 			sec.tls.Write(wire.AppendRefuse(nil, code, reason))
 			return errors.New(reason)
 		}
@@ -343,12 +327,12 @@ func (s *Server) inbound(ses *session, packet []byte) {
 	if !ses.owns(src) {
 		ses.stats.spoofed.Add(1)
 		if ses.complain.Allow() {
-			s.Log.Warn("packet from a foreign source dropped", "client", ses.peer.Name, "source", src,
+			s.Log.Warn("packet from a foreign source dropped", "client", ses.peer().Name, "source", src,
 				"hint", "add the network to the client's routes, or masquerade it on the client")
 		}
 		return
 	}
-	if _, toClient := s.byIP.Lookup(dst); toClient {
+	if _, toClient := s.roster.Load().byIP.Lookup(dst); toClient {
 		ses.stats.isolated.Add(1)
 		return
 	}
@@ -372,13 +356,14 @@ func (s *Server) readDevice(ctx context.Context) error {
 // dispatch gives runs of packets for one client to its lane at once.
 func (s *Server) dispatch(b *batch) {
 	var to *session
+	clients := s.roster.Load().byIP
 	flush := func() {
 		if to != nil {
 			b.flush(to.packetLane(), &to.stats)
 		}
 	}
 	b.each(s.capture.packet, func(packet []byte, dst netip.Addr) {
-		ses, ok := s.byIP.Lookup(dst)
+		ses, ok := clients.Lookup(dst)
 		if !ok {
 			s.unroutable.Add(1)
 			return
@@ -394,7 +379,7 @@ func (s *Server) dispatch(b *batch) {
 
 // offer takes a connection toward a client that the terminator holds.
 func (s *Server) offer(h HeldConn) {
-	if ses, ok := s.byIP.Lookup(h.Destination().Addr()); ok {
+	if ses, ok := s.roster.Load().byIP.Lookup(h.Destination().Addr()); ok {
 		if l := ses.streams(); l != nil {
 			l.offer(h)
 			return
@@ -407,24 +392,24 @@ func (s *Server) offer(h HeldConn) {
 func (s *Server) connect(ctx context.Context, ses *session, o wire.Open) (relay.Socket, error) {
 	if !ses.owns(o.Source.Addr()) {
 		ses.stats.spoofed.Add(1)
-		return nil, &relay.OpenError{Result: wire.OpenDenied, Reason: fmt.Sprintf("%v is not an address of client %s", o.Source.Addr(), ses.peer.Name)}
+		return nil, &relay.OpenError{Result: wire.OpenDenied, Reason: fmt.Sprintf("%v is not an address of client %s", o.Source.Addr(), ses.peer().Name)}
 	}
-	if err := s.Judge(ses.peer.Name, o.Destination); err != nil {
+	if err := s.Judge(ses.peer().Name, o.Destination); err != nil {
 		if ses.complain.Allow() {
-			s.Log.Warn("connection of a client refused", "client", ses.peer.Name, "to", o.Destination, "reason", err)
+			s.Log.Warn("connection of a client refused", "client", ses.peer().Name, "to", o.Destination, "reason", err)
 		}
 		return nil, &relay.OpenError{Result: wire.OpenDenied, Reason: err.Error()}
 	}
 	if s.Connect == nil {
 		return s.capture.dial(ctx, o.Source, o.Destination)
 	}
-	return s.Connect(ctx, ses.peer.Name, o)
+	return s.Connect(ctx, ses.peer().Name, o)
 }
 
 // endStreams resets all streams, and returns when they have ended.
 func (s *Server) endStreams() {
 	var closing sync.WaitGroup
-	for _, ses := range s.order {
+	for _, ses := range s.sessions() {
 		closing.Go(ses.endStreams)
 	}
 	closing.Wait()
@@ -444,7 +429,7 @@ type ServerStatus struct {
 // Status returns a snapshot; any goroutine may call it.
 func (s *Server) Status() ServerStatus {
 	st := ServerStatus{Rejected: s.rejected.Load(), Malformed: s.malformed.Load(), Unroutable: s.unroutable.Load()}
-	for _, ses := range s.order {
+	for _, ses := range s.sessions() {
 		st.Peers = append(st.Peers, ses.status())
 	}
 	return st

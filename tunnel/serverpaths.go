@@ -30,7 +30,7 @@ func (s *Server) servePath(ctx context.Context, a *arrival) {
 		a.car.conn.Close()
 		return
 	}
-	ctx, end := context.WithCancelCause(ctx)
+	ctx, end := a.ses.within(ctx)
 	defer end(nil)
 	p := &sessionPath{car: a.car, end: end, probes: rate.NewLimiter(rate.Every(probeEvery), probeBurst)}
 	a.car.packets = a.ses.packetLane().newPath(false, a.car.control)
@@ -39,7 +39,7 @@ func (s *Server) servePath(ctx context.Context, a *arrival) {
 	a.car.hear.probe = func(int) error { p.answerProbe(); return nil }
 	err := a.car.runPath(ctx)
 	a.ses.leavePath(p)
-	log := s.Log.With("client", a.ses.peer.Name, "uplink", p.name)
+	log := s.Log.With("client", a.ses.peer().Name, "uplink", p.name)
 	if errors.Is(err, wire.ErrMalformed) {
 		a.ses.stats.malformed.Add(1)
 		log.Warn("client broke the protocol", "remote", a.car.conn.RemoteAddr(), "error", err)

@@ -33,7 +33,9 @@ type Peer struct {
 //	                    ▲  │ hello naming the session │
 //	                    └──┴──────────────────────────┘
 type session struct {
-	peer  Peer
+	known atomic.Pointer[Peer] // the client, as the configuration has it now
+	life  context.Context      // ends when the client is removed; its carriers do then
+	end   context.CancelCauseFunc
 	stats counters
 	// complain paces warnings about foreign sources.
 	complain *rate.Limiter
@@ -44,19 +46,19 @@ type session struct {
 	active   *activity
 	calm     *calm
 
-	mu      sync.Mutex  // guards what follows
-	lane    *lane       // of session id; nil before the first
-	packets *packetLane // likewise
-	takes   bool        // the client takes streams
-	arrived uint64      // carriers that attach was called for
-	wanted  int         // reverse links, as the client was last told
-	ending  bool        // no lane is made any more
-	id      wire.SessionID
-	current *carrier
-	end     context.CancelCauseFunc // of current
-	ended   chan struct{}           // closed when current has ended
-	since   time.Time               // when the session began
-	paths   map[string]*sessionPath // by the uplink's name
+	mu         sync.Mutex  // guards what follows
+	lane       *lane       // of session id; nil before the first
+	packets    *packetLane // likewise
+	takes      bool        // the client takes streams
+	arrived    uint64      // carriers that attach was called for
+	wanted     int         // reverse links, as the client was last told
+	ending     bool        // no lane is made any more
+	id         wire.SessionID
+	current    *carrier
+	endCurrent context.CancelCauseFunc
+	ended      chan struct{}           // closed when current has ended
+	since      time.Time               // when the session began
+	paths      map[string]*sessionPath // by the uplink's name
 	// pathCarriers counts all, those without a name, too.
 	pathCarriers int
 	said         []wire.UplinkState     // the client's last word on its uplinks
@@ -71,17 +73,29 @@ type session struct {
 }
 
 func newSession(p Peer) *session {
-	return &session{
-		peer: p, complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
-		paths: map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(),
+	s := &session{
+		complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
+		paths:    map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(),
 	}
+	s.known.Store(&p)
+	s.life, s.end = context.WithCancelCause(context.Background())
+	return s
+}
+
+func (s *session) peer() Peer { return *s.known.Load() }
+
+// within returns a context of ctx that ends with the session's life, too.
+func (s *session) within(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.life, func() { end(context.Cause(s.life)) })
+	return ctx, func(cause error) { stop(); end(cause) }
 }
 
 // attach makes car the session's carrier, after the one before has ended. It
 // returns the context to run it with; detach must follow then. id is that of
 // its Welcome.
 func (s *session) attach(ctx context.Context, car *carrier, id wire.SessionID) (context.Context, error) {
-	ctx, end := context.WithCancelCause(ctx)
+	ctx, end := s.within(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id != s.id { // another Hello has come since: that one is not to be disturbed
@@ -92,7 +106,7 @@ func (s *session) attach(ctx context.Context, car *carrier, id wire.SessionID) (
 	mine := s.arrived
 	for s.current != nil {
 		old := s.ended
-		s.end(errReplaced)
+		s.endCurrent(errReplaced)
 		s.mu.Unlock()
 		select {
 		case <-old:
@@ -111,7 +125,7 @@ func (s *session) attach(ctx context.Context, car *carrier, id wire.SessionID) (
 		end(errReplaced)
 		return nil, errReplaced
 	}
-	s.current, s.end, s.ended = car, end, make(chan struct{})
+	s.current, s.endCurrent, s.ended = car, end, make(chan struct{})
 	car.hear.uplinks = s.tell
 	car.packets = s.packets.newPath(true, car.control)
 	car.packets.attach(time.Now(), true, false)
@@ -121,7 +135,7 @@ func (s *session) attach(ctx context.Context, car *carrier, id wire.SessionID) (
 func (s *session) detach() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end(nil)
+	s.endCurrent(nil)
 	s.current.packets.detach(time.Now())
 	s.current, s.wanted = nil, 0
 	close(s.ended)
@@ -141,7 +155,7 @@ func (s *session) resume(h wire.Hello) (wire.SessionID, bool) {
 	if s.current != nil {
 		// Its client would go on with an id that is none any more, should
 		// this Hello's carrier come to nothing.
-		s.end(errReplaced)
+		s.endCurrent(errReplaced)
 	}
 	s.endPathsLocked()
 	if s.lane != nil {
@@ -297,12 +311,13 @@ func (s *session) tellBacklog(bytes uint64) {
 
 // owns reports whether src is the client's own or of a network behind it.
 func (s *session) owns(src netip.Addr) bool {
-	for _, a := range s.peer.Addresses {
+	p := s.known.Load()
+	for _, a := range p.Addresses {
 		if a.Addr() == src {
 			return true
 		}
 	}
-	return slices.ContainsFunc(s.peer.Routes, func(r netip.Prefix) bool { return r.Contains(src) })
+	return slices.ContainsFunc(p.Routes, func(r netip.Prefix) bool { return r.Contains(src) })
 }
 
 // sample reads what the client's carriers did since the last time.
@@ -372,7 +387,7 @@ func (s *session) status() PeerStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := PeerStatus{
-		Peer: s.peer, Session: s.id, Connected: s.current != nil, Since: s.since,
+		Peer: s.peer(), Session: s.id, Connected: s.current != nil, Since: s.since,
 		Usage: s.usage.snapshot(), Uplinks: slices.Clone(s.said), Paths: s.peerPathsLocked(),
 		Counters: s.stats.snapshot(packets), Packets: packets, Streams: streams,
 	}

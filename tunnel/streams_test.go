@@ -396,9 +396,9 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 		conn := f.open(w)
 		conn.Write([]byte("x"))
 		io.ReadFull(conn, make([]byte, 1))
-		w.server.order[0].mu.Lock()
-		w.server.order[0].id = wire.SessionID{9} // it has forgotten
-		w.server.order[0].mu.Unlock()
+		w.server.sessions()[0].mu.Lock()
+		w.server.sessions()[0].id = wire.SessionID{9} // it has forgotten
+		w.server.sessions()[0].mu.Unlock()
 		w.net.cut()
 		began := time.Now()
 		if _, err := conn.Read(make([]byte, 1)); err == nil {

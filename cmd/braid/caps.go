@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 
 	"braid/config"
 	"braid/scheduler"
@@ -13,24 +14,41 @@ import (
 
 // caps remembers over restarts what capped uplinks have carried.
 type caps struct {
-	store  *capStore // nil: no uplink has a cap
+	log    *slog.Logger
+	opened chan struct{} // closed when there is a store
+
+	mu     sync.Mutex // guards what follows
+	store  *capStore  // nil: no uplink has had a cap so far; keep alone uses it
 	before map[string]capUsage
 }
 
 // loadCaps reads what is remembered, if the configuration has any cap.
 func loadCaps(cfg *config.Client, log *slog.Logger) (*caps, error) {
-	if !slices.ContainsFunc(cfg.Uplinks, func(r config.UplinkRule) bool { return r.CapBytes > 0 }) {
-		return &caps{}, nil
+	c := &caps{log: log, opened: make(chan struct{})}
+	return c, c.need(cfg)
+}
+
+// need reads what is remembered, if the configuration has any cap and it was not
+// read yet.
+func (c *caps) need(cfg *config.Client) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store != nil || !slices.ContainsFunc(cfg.Uplinks, func(r config.UplinkRule) bool { return r.CapBytes > 0 }) {
+		return nil
 	}
-	s, err := openCapStore(cfg.State, cfg.Tunnel.Name, log)
+	s, err := openCapStore(cfg.State, cfg.Tunnel.Name, c.log)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &caps{store: s, before: maps.Clone(s.saved)}, nil
+	c.store, c.before = s, maps.Clone(s.saved)
+	close(c.opened)
+	return nil
 }
 
 // used is tunnel.ClientConfig.CapUsed.
 func (c *caps) used(uplink string) scheduler.CapRecord {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return scheduler.CapRecord(c.before[uplink])
 }
 
@@ -38,7 +56,9 @@ func (c *caps) used(uplink string) scheduler.CapRecord {
 // last time.
 func (c *caps) keep(client *tunnel.Client) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if c.store == nil {
+		select {
+		case <-c.opened:
+		case <-ctx.Done():
 			return nil
 		}
 		return c.store.run(ctx, func() map[string]cappedUplink {

@@ -13,24 +13,26 @@ import (
 	"github.com/spf13/cobra"
 
 	"braid/config"
+	"braid/control"
 	"braid/crypto"
 	"braid/hostnet"
 	"braid/tunnel"
 )
 
 func newClientCommand() *cobra.Command {
-	return newDaemonCommand("client", "Run the client", config.LoadClient, runClient)
+	return newDaemonCommand("client", "Run the client", config.OpenClient, runClient)
 }
 
 // clientHost keeps the host's network as the client wants it. Two parties
 // say what that is: the watcher of uplinks, and the tunnel with what the server
 // gave it.
 type clientHost struct {
-	cfg     *config.Client
 	manager *hostnet.Manager
 	log     *slog.Logger
 
 	mu      sync.Mutex // guards what follows
+	cfg     *config.Client
+	given   []netip.Prefix // the server's routes
 	desired hostnet.Desired
 	usable  []tunnel.Uplink        // what the tunnel was told last
 	found   []hostnet.Uplink       // all, those with the role never too
@@ -134,6 +136,7 @@ func (h *clientHost) configure(s tunnel.Settings) error {
 	defer h.mu.Unlock()
 	h.desired.MTU = s.MTU
 	h.desired.Addresses = s.Addresses
+	h.given = s.Routes
 	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, s.Routes)
 	h.desired.Exclude = h.cfg.Tunnel.Exclude
 	return h.manager.Apply(h.desired)
@@ -168,7 +171,7 @@ func (h *clientHost) keep(ctx context.Context) error {
 func (h *clientHost) uplinks() (found []hostnet.Uplink, roleOf func(name string) config.Role, unusable map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	roles := make(map[string]config.Role, len(h.found))
+	cfg, roles := h.cfg, make(map[string]config.Role, len(h.found))
 	for _, u := range h.found {
 		roles[u.Name] = h.roleOf(u.Name)
 	}
@@ -176,11 +179,12 @@ func (h *clientHost) uplinks() (found []hostnet.Uplink, roleOf func(name string)
 		if r, ok := roles[name]; ok {
 			return r
 		}
-		return h.cfg.Uplink(name).Role
+		return cfg.Uplink(name).Role
 	}, h.unusable
 }
 
-func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err error) {
+func runClient(ctx context.Context, file *config.File[config.Client], log *slog.Logger) (err error) {
+	cfg := file.Config
 	key, err := loadKey(cfg.PrivateKeyFile)
 	if err != nil {
 		return err
@@ -189,6 +193,9 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	live := &liveClient{}
+	reload := newReloader(file, key.Public(), clientReload(live), log)
+	defer reload.close()
 	congestion := streamCongestion(cfg.Tunnel.Congestion)
 	if err := congestion.check(); err != nil {
 		return err
@@ -226,16 +233,17 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 		Configure: host.configure, Terminator: capture, Exempt: cfg.Tunnel.Packets,
 		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), CapUsed: caps.used, Pacing: newPacing(), Software: software(), Log: log,
 	})
+	live.begin(cfg, client, host, names, caps)
 	serve, err := serveControl(cfg.Control, func() any {
 		found, roles, unusable := host.uplinks()
-		return clientStatus(cfg, client.Status(), found, roles, unusable)
-	}, roleChanger{host, client})
+		return clientStatus(live.now.Load(), client.Status(), found, roles, unusable)
+	}, control.Changes{Roles: roleChanger{host, client}, Config: reload})
 	if err != nil {
 		return err
 	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), reload.run, func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
 	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil }, func(ctx context.Context) error {

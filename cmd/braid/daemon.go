@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"braid/config"
 	"braid/crypto"
 	"braid/hostnet"
 	"braid/mptcp"
@@ -25,23 +26,31 @@ type daemonFlags struct {
 }
 
 // newDaemonCommand makes the command of a daemon that is run with the
-// configuration that load reads.
-func newDaemonCommand[T any](use, short string, load func(path string) (T, error), run func(context.Context, T, *slog.Logger) error) *cobra.Command {
+// configuration that open reads.
+func newDaemonCommand[T any](use, short string, open func(path string) (*config.File[T], error), run func(context.Context, *config.File[T], *slog.Logger) error) *cobra.Command {
 	var f daemonFlags
 	c := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, _ []string) error {
 		log, err := f.logger(cmd, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
-		cfg, err := load(f.config)
+		file, err := open(f.config)
 		if err != nil {
 			return err
 		}
-		return run(cmd.Context(), cfg, log)
+		return run(cmd.Context(), file, log)
 	}}
-	c.Flags().StringVarP(&f.config, "config", "c", "/etc/braid/"+use+".toml", "configuration file")
-	c.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.add(c, use)
 	return c
+}
+
+// configPath is where a daemon's configuration is by default.
+func configPath(role string) string { return "/etc/braid/" + role + ".toml" }
+
+// add gives a command the flags.
+func (f *daemonFlags) add(c *cobra.Command, role string) {
+	c.Flags().StringVarP(&f.config, "config", "c", configPath(role), "configuration file")
+	c.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 }
 
 // logger logs to w, without the time where the journal adds its own.

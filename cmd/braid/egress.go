@@ -24,6 +24,20 @@ type serverEgress struct {
 const egressRefresh = 10 * time.Second
 
 func newServerEgress(cfg *config.Server) (*serverEgress, error) {
+	host, err := hostAddresses()
+	if err != nil {
+		return nil, err
+	}
+	e := &serverEgress{policy: egress.New(egressConfig(cfg), host)}
+	// The inner connection is the program's; who keeps it alive is TCP, when
+	// the other end has vanished.
+	e.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Minute, Interval: time.Minute, Count: 5}
+	e.dialer.SetMultipathTCP(false)
+	return e, nil
+}
+
+// egressConfig is what a server's configuration says of egress.
+func egressConfig(cfg *config.Server) egress.Config {
 	c := egress.Config{Allow: egressRules(cfg.Egress.Allow), Deny: egressRules(cfg.Egress.Deny)}
 	for _, a := range cfg.Tunnel.Addresses {
 		c.Own = append(c.Own, a.Addr())
@@ -32,16 +46,7 @@ func newServerEgress(cfg *config.Server) (*serverEgress, error) {
 	for _, client := range cfg.Clients {
 		c.Clients = append(c.Clients, egress.Client{Name: client.Name, Addresses: client.Addresses, Routes: client.Routes})
 	}
-	host, err := hostAddresses()
-	if err != nil {
-		return nil, err
-	}
-	e := &serverEgress{policy: egress.New(c, host)}
-	// The inner connection is the program's; who keeps it alive is TCP, when
-	// the other end has vanished.
-	e.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Minute, Interval: time.Minute, Count: 5}
-	e.dialer.SetMultipathTCP(false)
-	return e, nil
+	return c
 }
 
 func egressRules(list []config.EgressRule) []egress.Rule {

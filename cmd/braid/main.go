@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"braid/config"
+	"braid/control"
 	"braid/crypto"
 )
 
@@ -66,12 +67,18 @@ func (e *usageError) Hint() string  { return e.hint }
 // printError prints an error and its hint; of a configuration, every fault.
 func printError(w io.Writer, err error) {
 	var all *config.Errors
-	if !errors.As(err, &all) {
-		printOne(w, err)
+	if errors.As(err, &all) {
+		for _, e := range all.List {
+			printOne(w, e)
+		}
 		return
 	}
-	for _, e := range all.List {
-		printOne(w, e)
+	printOne(w, err)
+	var refusal *control.Refusal // a daemon's, of its configuration
+	if errors.As(err, &refusal) {
+		for _, e := range refusal.More {
+			printOne(w, e)
+		}
 	}
 }
 
@@ -99,11 +106,17 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newServerCommand(), newClientCommand(), newKeygenCommand(), newPubkeyCommand(),
-		newStatusCommand(), newUplinkCommand(), newDemoCommand(), newCleanupCommand(), newVersionCommand(),
+		newServerCommand(), newClientCommand(), newInviteCommand(), newUpCommand(), newRevokeCommand(), newClientsCommand(),
+		newReloadCommand(), newStatusCommand(), newUplinkCommand(), newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newCleanupCommand(), newVersionCommand(),
 	)
 	root.SetFlagErrorFunc(usage)
-	for _, c := range root.Commands() {
+	usageOfArgs(root)
+	return root
+}
+
+// usageOfArgs makes wrong arguments of the commands below c errors of usage.
+func usageOfArgs(c *cobra.Command) {
+	for _, c := range c.Commands() {
 		limit := c.Args
 		if limit == nil {
 			limit = cobra.NoArgs
@@ -114,8 +127,8 @@ func newRoot() *cobra.Command {
 			}
 			return nil
 		}
+		usageOfArgs(c)
 	}
-	return root
 }
 
 // usage makes a usageError of what is wrong with cmd's command line.

@@ -25,12 +25,12 @@ const lookupTimeout = 3 * time.Second
 // with the addresses of the last time: while uplinks are failing over, DNS
 // fails too.
 type resolver struct {
-	names  []config.HostPort
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	log    *slog.Logger
 
 	mu    sync.Mutex // guards what follows
-	known [][]netip.AddrPort
+	names []config.HostPort
+	known [][]netip.AddrPort // of each name
 }
 
 func newResolver(names []config.HostPort, log *slog.Logger) *resolver {
@@ -45,6 +45,20 @@ func newResolver(names []config.HostPort, log *slog.Logger) *resolver {
 			return r.LookupNetIP(ctx, "ip", host)
 		},
 	}
+}
+
+// setNames changes the names, for the next look. What is known of those that stay
+// is kept.
+func (r *resolver) setNames(names []config.HostPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := make([][]netip.AddrPort, len(names))
+	for i, n := range names {
+		if was := slices.Index(r.names, n); was >= 0 {
+			known[i] = r.known[was]
+		}
+	}
+	r.names, r.known = names, known
 }
 
 func setMark(_, _ string, c syscall.RawConn) error {
@@ -62,21 +76,27 @@ func setMark(_, _ string, c syscall.RawConn) error {
 func (r *resolver) addresses(ctx context.Context) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	found := make([][]netip.AddrPort, len(r.names))
-	errs := make([]error, len(r.names))
+	r.mu.Lock()
+	names := r.names
+	r.mu.Unlock()
+	found := make([][]netip.AddrPort, len(names))
+	errs := make([]error, len(names))
 	var wg sync.WaitGroup
-	for i, n := range r.names {
+	for i, n := range names {
 		wg.Go(func() { found[i], errs[i] = r.resolve(ctx, n) })
 	}
 	wg.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !slices.Equal(r.names, names) { // others were set meanwhile: the caller asks again
+		return nil, errors.New("the list of servers has just changed")
+	}
 	var all []netip.AddrPort
-	for i := range r.names {
+	for i := range names {
 		if errs[i] == nil {
 			r.known[i] = found[i]
 		} else if len(r.known[i]) > 0 {
-			r.log.Debug("server name not found, using its last addresses", "server", r.names[i].Host, "error", errs[i])
+			r.log.Debug("server name not found, using its last addresses", "server", names[i].Host, "error", errs[i])
 		}
 		for _, a := range r.known[i] {
 			if !slices.Contains(all, a) {

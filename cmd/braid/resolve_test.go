@@ -59,6 +59,43 @@ func TestResolverKeepsOrderAndLastAddresses(t *testing.T) {
 	}
 }
 
+// Other names hold from the next look on, and what is known of those that stay
+// is still known when nobody answers.
+func TestResolverOfOtherNames(t *testing.T) {
+	down := false
+	one, two := config.HostPort{Host: "one.example", Port: 443}, config.HostPort{Host: "two.example", Port: 8443}
+	r := testResolver(func(_ context.Context, host string) ([]netip.Addr, error) {
+		if down {
+			return nil, errors.New("no such host")
+		}
+		return []netip.Addr{netip.MustParseAddr(map[string]string{"one.example": "192.0.2.1", "two.example": "192.0.2.2"}[host])}, nil
+	}, one)
+	for _, step := range []struct {
+		names []config.HostPort
+		down  bool
+		want  []netip.AddrPort
+	}{
+		{[]config.HostPort{one}, false, addrPorts("192.0.2.1:443")},
+		{[]config.HostPort{two, one}, false, addrPorts("192.0.2.2:8443", "192.0.2.1:443")},
+		{[]config.HostPort{one, two}, true, addrPorts("192.0.2.1:443", "192.0.2.2:8443")},
+		{[]config.HostPort{two}, true, addrPorts("192.0.2.2:8443")},
+	} {
+		down = step.down
+		r.setNames(step.names)
+		if got, err := r.addresses(t.Context()); err != nil || !slices.Equal(got, step.want) {
+			t.Errorf("%v: %v, %v; want %v", step.names, got, err, step.want)
+		}
+	}
+	// While the old ones are looked up.
+	r.lookup = func(context.Context, string) ([]netip.Addr, error) {
+		r.setNames([]config.HostPort{one})
+		return nil, errors.New("no such host")
+	}
+	if got, err := r.addresses(t.Context()); err == nil {
+		t.Errorf("of names that are gone: %v", got)
+	}
+}
+
 func TestResolverKnowsNothing(t *testing.T) {
 	r := testResolver(func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("no such host") },
 		config.HostPort{Host: "one.example", Port: 443})

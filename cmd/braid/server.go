@@ -10,13 +10,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"braid/config"
+	"braid/control"
 	"braid/crypto"
 	"braid/hostnet"
 	"braid/tunnel"
 )
 
 func newServerCommand() *cobra.Command {
-	return newDaemonCommand("server", "Run the server", config.LoadServer, runServer)
+	c := newDaemonCommand("server", "Run the server", config.OpenServer, runServer)
+	c.AddCommand(newServerInitCommand())
+	return c
 }
 
 // serverPeers are the configured clients as the tunnel knows them: a client's
@@ -58,18 +61,17 @@ var everywhere = []netip.Prefix{
 	netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0),
 }
 
-func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err error) {
+func runServer(ctx context.Context, file *config.File[config.Server], log *slog.Logger) (err error) {
+	cfg := file.Config
 	key, err := loadKey(cfg.PrivateKeyFile)
 	if err != nil {
 		return err
 	}
-	peers := serverPeers(cfg)
-	known := make(map[crypto.PublicKey]bool)
-	for _, p := range peers {
-		known[p.Key] = true
-	}
+	live := &liveServer{}
+	reload := newReloader(file, key.Public(), serverReload(live), log)
+	defer reload.close()
 	tlsConfig, err := crypto.ServerTLS(key, func(k crypto.PublicKey) error {
-		if !known[k] {
+		if !live.server.Knows(k) {
 			return errors.New("no client of the configuration has this key")
 		}
 		return nil
@@ -102,9 +104,10 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	peers := serverPeers(cfg)
 	c := tunnel.ServerConfig{
 		Device: b.device, Listeners: listeners, TLS: tlsConfig, Key: key.Public(), Peers: peers,
-		MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, Exempt: cfg.Tunnel.Packets,
+		MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, Exempt: exempt(cfg.Tunnel.TCP, cfg.Tunnel.Packets),
 		Judge: egress.judge, Limits: streamLimits(cfg.Limits.Limits, cfg.Limits.StreamsPerClient, len(peers)),
 		Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), Pacing: newPacing(), Software: software(), Log: log,
 	}
@@ -115,15 +118,14 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	if cfg.Tunnel.TCP == config.TCPStreams || transparent {
 		c.Terminator = newTerminator(b.device, cfg.Tunnel.Name, log)
 	}
-	if cfg.Tunnel.TCP == config.TCPPackets {
-		c.Exempt = everywhere
-	}
 	server := tunnel.NewServer(c)
+	live.begin(cfg, server, egress, b.net)
 	var addrs []string
 	for _, l := range listeners {
 		addrs = append(addrs, l.Addr().String())
 	}
-	serve, err := serveControl(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) }, nil)
+	serve, err := serveControl(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) },
+		control.Changes{Config: reload, Clients: enroller{reload}})
 	if err != nil {
 		for _, l := range listeners {
 			l.Close()
@@ -133,9 +135,9 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	log.Info("server started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name(),
 		"listen", addrs, "clients", len(peers))
 	defer log.Info("server stopped")
-	return runAll(ctx, server.Run, serve, egress.keep, func(ctx context.Context) error {
+	return runAll(ctx, server.Run, serve, egress.keep, reload.run, func(ctx context.Context) error {
 		return every(ctx, applyEvery, func() {
-			if err := b.net.Apply(serverDesired(cfg)); err != nil {
+			if err := live.applyHost(); err != nil {
 				log.Error("host network not as it should be", "error", err, "hint", crypto.Hint(err))
 			}
 		})

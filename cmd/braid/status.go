@@ -83,9 +83,8 @@ func printStatus(cmd *cobra.Command, b json.RawMessage, asJSON, another bool) er
 	return control.WriteText(out, v)
 }
 
-// serveControl opens the control socket and returns what serves it. With a nil
-// change it only tells.
-func serveControl(path string, status func() any, change control.Changer) (serve func(context.Context) error, err error) {
+// serveControl opens the control socket and returns what serves it.
+func serveControl(path string, status func() any, change control.Changes) (serve func(context.Context) error, err error) {
 	l, err := control.Listen(path)
 	if err != nil {
 		return nil, err

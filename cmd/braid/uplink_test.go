@@ -44,7 +44,7 @@ func (r *runningRoles) SetRole(uplink, role string) error {
 }
 
 // serveSocket serves the control socket until the test ends, as daemons do.
-func serveSocket(t *testing.T, status func() any, change control.Changer) string {
+func serveSocket(t *testing.T, status func() any, change control.Changes) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s.sock")
 	serve, err := serveControl(path, status, change)
@@ -68,7 +68,7 @@ func serveClient(t *testing.T, uplinks ...string) string {
 	for _, u := range uplinks {
 		r.uplinks = append(r.uplinks, control.Uplink{Interface: u, Role: "bond", ConfiguredRole: "bond", State: "up", Use: "active"})
 	}
-	return serveSocket(t, r.status, r)
+	return serveSocket(t, r.status, control.Changes{Roles: r})
 }
 
 // command runs a command line as a shell would.
@@ -81,8 +81,8 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func TestUplinkCommand(t *testing.T) {
 	socket := serveClient(t, "dsl", "wwan0")
-	told := serveSocket(t, (&runningRoles{}).status, nil)
-	server := serveSocket(t, func() any { return &control.Server{Role: control.RoleServer} }, nil)
+	told := serveSocket(t, (&runningRoles{}).status, control.Changes{})
+	server := serveSocket(t, func() any { return &control.Server{Role: control.RoleServer} }, control.Changes{})
 	nobody := filepath.Join(t.TempDir(), "s.sock")
 	for _, test := range []struct {
 		args   string

@@ -301,6 +301,9 @@ func (d *Daemon) Quit() (stacks []string, err error) {
 // quitTitle stands before the stacks that SIGQUIT brings.
 const quitTitle = "SIGQUIT: quit\n"
 
+// Hangup lets the running daemon read its configuration again.
+func (d *Daemon) Hangup() error { return d.process.Signal(syscall.SIGHUP) }
+
 // PID of the running process.
 func (d *Daemon) PID() int { return d.process.PID() }
 

@@ -60,13 +60,20 @@ type Hedge struct {
 // NewHedge makes one whose copies take at most a share of the slower link's
 // rate, 0 to 1; 0 is DefaultShare, and a negative one allows none.
 func NewHedge(share float64) *Hedge {
+	h := &Hedge{calm: leastCalm}
+	h.SetShare(share)
+	return h
+}
+
+// SetShare changes the share, as for NewHedge.
+func (h *Hedge) SetShare(share float64) {
 	switch {
 	case share == 0:
 		share = DefaultShare
 	case !(share > 0):
 		share = 0
 	}
-	return &Hedge{share: min(share, 1), calm: leastCalm}
+	h.share = min(share, 1)
 }
 
 // Allow says whether a copy of so many bytes may be sent now, and if so counts

@@ -23,6 +23,13 @@ func NewSet(seed maphash.Seed, rules Rules, share float64) *Set {
 	return &Set{seed: seed, rules: rules, hedge: NewHedge(share), made: make([]Policy, len(kinds))}
 }
 
+// Change replaces the rules and the share, as for NewSet. What the policies know
+// of flows and what was counted stays.
+func (s *Set) Change(rules Rules, share float64) {
+	s.rules = rules
+	s.hedge.SetShare(share)
+}
+
 // For returns the index of the policy of a flow, of which a packet is shown. It is
 // meant to be asked once for a flow.
 func (s *Set) For(h *queue.Header) int {

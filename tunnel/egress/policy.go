@@ -40,12 +40,13 @@ package egress
 
 import (
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gaissmai/bart"
 )
 
-// Config is what a policy is made of. It must not change afterwards. Prefixes
+// Config is what a policy is made of. It must not be changed afterwards. Prefixes
 // have no host bits and are not IPv4-mapped: package config sees to that.
 type Config struct {
 	Own     []netip.Addr   // this host's addresses in the tunnel
@@ -64,26 +65,50 @@ type Client struct {
 
 // Policy decides. Make one with New. It is safe for concurrent use.
 type Policy struct {
+	state    atomic.Pointer[state]
+	counts   map[Reason]*atomic.Uint64 // the map itself never changes
+	changing sync.Mutex                // serializes Set and SetHost
+}
+
+// state is what a decision is made by. It never changes.
+type state struct {
 	cfg    Config
+	host   []netip.Addr
 	rules  *bart.Table[*node]
-	guards atomic.Pointer[bart.Table[*guard]]
-	counts map[Reason]*atomic.Uint64 // the map itself never changes
+	guards *bart.Table[*guard]
+}
+
+func newState(cfg Config, host []netip.Addr) *state {
+	return &state{cfg: cfg, host: host, rules: newRules(cfg.Allow, cfg.Deny), guards: newGuards(&cfg, host)}
 }
 
 // New makes a policy for a host that has these addresses. Those in the tunnel
 // may be among them.
 func New(cfg Config, host []netip.Addr) *Policy {
-	p := &Policy{cfg: cfg, rules: newRules(cfg.Allow, cfg.Deny), counts: map[Reason]*atomic.Uint64{}}
+	p := &Policy{counts: map[Reason]*atomic.Uint64{}}
 	for _, r := range reasons {
 		p.counts[r] = new(atomic.Uint64)
 	}
-	p.SetHost(host)
+	p.state.Store(newState(cfg, host))
 	return p
+}
+
+// Set replaces what the policy is made of. Decisions under way still see the old.
+func (p *Policy) Set(cfg Config) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	p.state.Store(newState(cfg, p.state.Load().host))
 }
 
 // SetHost replaces the host's addresses. Decisions under way still see the
 // old ones.
-func (p *Policy) SetHost(host []netip.Addr) { p.guards.Store(newGuards(&p.cfg, host)) }
+func (p *Policy) SetHost(host []netip.Addr) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	s := *p.state.Load()
+	s.host, s.guards = host, newGuards(&s.cfg, host)
+	p.state.Store(&s)
+}
 
 // Verdict is a decision.
 type Verdict struct {
@@ -108,15 +133,15 @@ func (p *Policy) decide(client string, to netip.AddrPort) Verdict {
 	if !to.IsValid() || to.Port() == 0 {
 		return Verdict{Reason: Invalid}
 	}
-	guards := p.guards.Load() // once: a decision sees one state of the host
+	s := p.state.Load() // once: a decision sees one state of rules and host
 	a := plain(to.Addr())
-	v := p.judge(guards, client, a, to.Port())
+	v := s.judge(client, a, to.Port())
 	inner, n := held(a)
 	for _, a4 := range inner[:n] {
 		if !v.Allowed {
 			return v
 		}
-		if w := p.judge(guards, client, a4, to.Port()); !w.Allowed {
+		if w := s.judge(client, a4, to.Port()); !w.Allowed {
 			v = w
 		}
 	}
@@ -124,12 +149,12 @@ func (p *Policy) decide(client string, to netip.AddrPort) Verdict {
 }
 
 // judge decides about one address, whatever travels in it.
-func (p *Policy) judge(guards *bart.Table[*guard], client string, a netip.Addr, port uint16) Verdict {
-	bits, r := find(p.rules, a, port)
+func (s *state) judge(client string, a netip.Addr, port uint16) Verdict {
+	bits, r := find(s.rules, a, port)
 	if r != nil && !r.allow {
 		return Verdict{Reason: DenyRule, Rule: r.text}
 	}
-	g, _ := guards.Lookup(a)
+	g, _ := s.guards.Lookup(a)
 	if g.refuses(client) && (r == nil || bits < g.bits) {
 		return Verdict{Reason: g.reason, Rule: g.text}
 	}

@@ -301,3 +301,28 @@ func TestConcurrency(t *testing.T) {
 		t.Errorf("%d decisions counted", sum)
 	}
 }
+
+// Another configuration holds for the next decision, and what was counted stays.
+func TestSet(t *testing.T) {
+	host := []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	p := New(Config{}, host)
+	web, self := netip.MustParseAddrPort("192.0.2.1:443"), netip.MustParseAddrPort("198.51.100.1:443")
+	if !p.Decide("home", web).Allowed || p.Decide("home", self).Allowed {
+		t.Fatal("wrong from the beginning")
+	}
+	p.Set(Config{Deny: []Rule{{Network: netip.MustParsePrefix("192.0.2.0/24")}}})
+	if p.Decide("home", web).Allowed || p.Decide("home", self).Allowed {
+		t.Error("the new rule, or the host's address, does not count")
+	}
+	p.SetHost(nil)
+	if p.Decide("home", web).Allowed || !p.Decide("home", self).Allowed {
+		t.Error("the rule is gone, or the address is still there")
+	}
+	total := uint64(0)
+	for _, c := range p.Counts() {
+		total += c.Decisions
+	}
+	if total != 6 {
+		t.Errorf("%d decisions counted", total)
+	}
+}

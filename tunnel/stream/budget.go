@@ -12,19 +12,25 @@ import "sync/atomic"
 // asks again when more of it has been used.
 type Budget struct {
 	blocks atomic.Int64 // left
-	half   int64        // of all
+	all    atomic.Int64
 }
 
 // NewBudget makes a budget of so many bytes, rounded down to whole blocks.
 func NewBudget(bytes int64) *Budget {
-	blocks := max(bytes, 0) / blockBytes
-	b := &Budget{half: blocks / 2}
-	b.blocks.Store(blocks)
+	b := &Budget{}
+	b.Resize(bytes)
 	return b
 }
 
+// Resize makes it a budget of so many bytes in all. Where more are taken than that
+// they stay taken, and nobody gets any until enough came back.
+func (b *Budget) Resize(bytes int64) {
+	blocks := max(bytes, 0) / blockBytes
+	b.blocks.Add(blocks - b.all.Swap(blocks))
+}
+
 // Left is how many bytes are not taken.
-func (b *Budget) Left() int64 { return b.blocks.Load() * blockBytes }
+func (b *Budget) Left() int64 { return max(b.blocks.Load(), 0) * blockBytes }
 
 // take returns how many of n blocks it has taken.
 func (b *Budget) take(n int) int {
@@ -46,7 +52,7 @@ func (b *Budget) take(n int) int {
 // takeSpare is take for what is not needed yet: it leaves half of the budget to
 // those who need it.
 func (b *Budget) takeSpare(n int) int {
-	if b != nil && b.blocks.Load()-int64(n) < b.half {
+	if b != nil && b.blocks.Load()-int64(n) < b.all.Load()/2 {
 		return 0
 	}
 	return b.take(n)

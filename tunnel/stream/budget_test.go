@@ -257,3 +257,25 @@ func TestFinFreesTheWindow(t *testing.T) {
 		t.Errorf("%d bytes in the budget after Close", budget.Left())
 	}
 }
+
+// A budget that is made smaller than what is taken gives nothing until enough of
+// it came back.
+func TestBudgetResize(t *testing.T) {
+	b := NewBudget(10 * blockBytes)
+	if n := b.take(8); n != 8 {
+		t.Fatalf("took %d", n)
+	}
+	b.Resize(4 * blockBytes)
+	if b.Left() != 0 || b.take(1) != 0 || b.takeSpare(1) != 0 {
+		t.Errorf("%d bytes left of a smaller one", b.Left())
+	}
+	b.give(5)
+	if got := b.take(9); got != 1 {
+		t.Errorf("took %d, want the one that is left", got)
+	}
+	b.give(4)
+	b.Resize(20 * blockBytes)
+	if b.Left() != 20*blockBytes || b.takeSpare(11) != 0 || b.takeSpare(10) != 10 {
+		t.Errorf("%d bytes left of a larger one", b.Left())
+	}
+}

@@ -21,6 +21,8 @@ const (
 	CloseShutdown CloseCode = 1 // the sender's process ends
 	CloseReplaced CloseCode = 2 // a newer carrier or session took its place
 	CloseProtocol CloseCode = 3 // the receiver broke the protocol
+	CloseRevoked  CloseCode = 4 // the server does not know the client any more
+	CloseMoved    CloseCode = 5 // the client has other addresses, which it learns by connecting again
 )
 
 // Notice is the payload of Refuse and Close.
