@@ -23,6 +23,7 @@ type fakeHost struct {
 	rejects []netip.Prefix
 	sysctls map[string]string
 	nat     map[string][]string
+	filters []Filter
 
 	log []string
 	// fail is asked before each change; an error is the change's. When after
@@ -147,6 +148,8 @@ func (h *fakeHost) NAT(table string) ([]string, bool, error) {
 	lines, ok := h.nat[table]
 	return lines, ok, nil
 }
+
+func (h *fakeHost) Filters(string) ([]Filter, error) { return h.filters, nil }
 
 func (h *fakeHost) Do(c Change) error {
 	if h.fail != nil {

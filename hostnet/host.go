@@ -29,6 +29,9 @@ type Host interface {
 	// NAT lists the rules of a table of ours, see NAT.lines; false if there is
 	// no such table.
 	NAT(table string) ([]string, bool, error)
+	// Filters lists the chains of others that may drop what is forwarded, with
+	// those that they lead to.
+	Filters(device string) ([]Filter, error)
 	// Do makes one change. Adding what is there and removing what is not are
 	// no errors.
 	Do(Change) error

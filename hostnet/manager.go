@@ -236,6 +236,7 @@ func (m *Manager) apply(d Desired) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	m.warnFilters(d)
 	return m.forget(d)
 }
 
