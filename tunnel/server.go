@@ -337,7 +337,9 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	return err
 }
 
-// inbound gives a client's packet, which is well formed, to the host.
+// inbound gives a client's packet, which is well formed, to the host. Between two
+// clients packets pass if one of them reaches the other; that only this one
+// begins is for the host's connection tracking to see to.
 func (s *Server) inbound(ses *session, packet []byte) {
 	src, dst, _ := wire.Addresses(packet[wire.VnetLen:])
 	if !ses.owns(src) {
@@ -348,7 +350,7 @@ func (s *Server) inbound(ses *session, packet []byte) {
 		}
 		return
 	}
-	if _, toClient := s.byIP.Lookup(dst); toClient {
+	if to, toClient := s.byIP.Lookup(dst); toClient && (to == ses || !ses.peer.reaches(&to.peer) && !to.peer.reaches(&ses.peer)) {
 		ses.stats.isolated.Add(1)
 		return
 	}
