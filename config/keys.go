@@ -61,6 +61,8 @@ var clientSchema = schema{
 	{key: "tunnel.routes", typ: typeStrings, def: `["0.0.0.0/0", "::/0"]`},
 	{key: "tunnel.exclude", typ: typeStrings, def: `[]`, example: `["192.168.0.0/16"]`},
 	{key: "tunnel.kill_switch", typ: typeBool, def: `false`},
+	{key: "tunnel.forwarding", typ: typeBool, def: `false`},
+	{key: "tunnel.masquerade", typ: typeString, def: `"auto"`},
 	{key: "tunnel.tcp", typ: typeString, def: `"streams"`},
 	{key: "tunnel.packets", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
 	{key: "tunnel.congestion", typ: typeString, def: `"bbr"`}, // DefaultCongestion

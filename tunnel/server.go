@@ -304,6 +304,10 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	}
 	switch hello.Kind {
 	case wire.KindPackets:
+		if hello.Features&wire.FeatureNetworks != 0 {
+			w.Features |= wire.FeatureNetworks
+			w.Networks = a.ses.peer.Routes[:min(len(a.ses.peer.Routes), wire.MaxRoutes)]
+		}
 		if err := sec.conn.SetPurpose(ForPackets); err != nil {
 			return err
 		}

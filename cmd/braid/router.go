@@ -6,6 +6,7 @@ import (
 
 	"braid/config"
 	"braid/hostnet"
+	"braid/tunnel"
 	"braid/tunnel/egress"
 )
 
@@ -98,6 +99,28 @@ func serverPassages(cfg *config.Server) (out []hostnet.Passage) {
 			return p.Bits() <= r.Network.Bits() && p.Contains(r.Network.Addr())
 		}) {
 			out = append(out, hostnet.Passage{To: r.Network, TCP: true, First: r.First, Last: r.Last})
+		}
+	}
+	return out
+}
+
+// clientSources are the networks whose packets a client forwards into the tunnel
+// as they are.
+func clientSources(m config.Masquerade, s tunnel.Settings) []netip.Prefix {
+	if m == config.MasqueradeNever {
+		return nil
+	}
+	var out []netip.Prefix
+	for _, a := range s.Addresses {
+		out = append(out, netip.PrefixFrom(a.Addr(), a.Addr().BitLen()))
+	}
+	if m == config.MasqueradeAlways {
+		return out
+	}
+	// Without an address of a family there is nothing to put in place.
+	for _, n := range s.Networks {
+		if slices.ContainsFunc(s.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == n.Addr().Is4() }) {
+			out = append(out, n)
 		}
 	}
 	return out

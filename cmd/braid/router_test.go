@@ -1,12 +1,14 @@
 package main
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"braid/config"
+	"braid/tunnel"
 )
 
 // What a server's configuration says of its clients as hostnet takes it.
@@ -70,6 +72,24 @@ func TestServerForwardsAndPassages(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{":2222", "203.0.113.10:6000-6001"}, open); diff != "" {
 			t.Errorf("open to streams (-want +got)\n%s", diff)
+		}
+	}
+}
+
+func TestClientSources(t *testing.T) {
+	p := netip.MustParsePrefix
+	s := tunnel.Settings{
+		Addresses: []netip.Prefix{p("10.77.0.2/24")}, Networks: []netip.Prefix{p("192.168.10.0/24"), p("fd10::/64")},
+	}
+	for m, want := range map[config.Masquerade]string{
+		config.MasqueradeNever: "", config.MasqueradeAlways: "10.77.0.2/32", config.MasqueradeAuto: "10.77.0.2/32 192.168.10.0/24",
+	} {
+		var got []string
+		for _, p := range clientSources(m, s) {
+			got = append(got, p.String())
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%s: %q, want %q", m, got, want)
 		}
 	}
 }
