@@ -27,11 +27,23 @@ type ClientTunnel struct {
 	Routes     []netip.Prefix // what goes into the tunnel
 	Exclude    []netip.Prefix // what does not, unless a longer one of Routes holds it
 	KillSwitch bool           // whether Routes are blocked beside the tunnel
+	Forwarding bool           // whether the host is made a router
+	Masquerade Masquerade     // what it forwards into the tunnel
 	TCP        TCPMode
 	Packets    []netip.Prefix // TCP from or to these travels as packets whatever TCP says
 	Congestion string         // of carriers of streams; "" is not given, see DefaultCongestion
 	Copies     int            // per cent of the slower uplink\'s rate that copies of packets may take
 }
+
+// Masquerade is which packets that a client forwards into the tunnel get its own
+// address there.
+type Masquerade string
+
+const (
+	MasqueradeAuto   Masquerade = "auto"   // those of networks that the server does not know
+	MasqueradeAlways Masquerade = "always" // all
+	MasqueradeNever  Masquerade = "never"  // none
+)
 
 // ParseClient reads a client's configuration. A relative private_key_file is
 // taken from the folder dir, or left alone when that is "". The error is
@@ -50,6 +62,8 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 		Tunnel: ClientTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),
 			KillSwitch: tunnel.isTrue("kill_switch"),
+			Forwarding: tunnel.isTrue("forwarding"),
+			Masquerade: one(tunnel.get("masquerade"), errs, choice(MasqueradeAuto, MasqueradeAlways, MasqueradeNever)),
 			TCP:        tcpMode(tunnel, errs),
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),

@@ -16,6 +16,7 @@
 //	hostport.go       the server's address, and where it listens
 //	names.go          names of clients and interfaces
 //	paths.go          files, folders and sockets
+//	forward.go        ports that lead to clients, and clients that reach others
 //	rule.go           networks and ports that clients reach or not
 //	tcp.go            how TCP travels
 //	packetrule.go   which policy chooses the uplinks of packets

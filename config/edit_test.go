@@ -65,7 +65,9 @@ func TestAddClient(t *testing.T) {
 	if diff := cmp.Diff(want, string(text)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	wanted := ServerClient{`Berta's "phone"`, key3, addrs("10.77.0.4", "fd77:b4a1::4"), prefixes("192.168.9.0/24")}
+	wanted := ServerClient{
+		Name: `Berta's "phone"`, PublicKey: key3, Addresses: addrs("10.77.0.4", "fd77:b4a1::4"), Routes: prefixes("192.168.9.0/24"),
+	}
 	if diff := cmp.Diff(wanted, added, compareAddresses); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

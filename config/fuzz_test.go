@@ -194,6 +194,11 @@ func checkServer(t *testing.T, s *Server) {
 			}
 		}
 		routes = append(routes, c.Routes...)
+		for _, f := range c.Forwards {
+			if f.First == 0 || f.Last < f.First || f.Port != 0 && f.First != f.Last || len(f.Targets(c)) == 0 {
+				t.Fatalf("client %s: forward %+v", c.Name, f)
+			}
+		}
 	}
 	checkNetworks(t, routes)
 }
@@ -299,6 +304,18 @@ func serverText(s *Server) string {
 		fmt.Fprintf(&b, "[[client]]\nname = %q\npublic_key = %q\n", c.Name, c.PublicKey)
 		list("addresses", len(c.Addresses), func(i int) string { return c.Addresses[i].String() })
 		list("routes", len(c.Routes), func(i int) string { return c.Routes[i].String() })
+		list("reach", len(c.Reach), func(i int) string { return c.Reach[i] })
+		for _, f := range c.Forwards {
+			fmt.Fprintf(&b, "[[client.forward]]\nlisten = %q\nprotocol = %q\nsource = %q\n", f.listens(), f.Protocol, f.Source)
+			switch {
+			case f.To.IsValid() && f.Port != 0:
+				fmt.Fprintf(&b, "to = %q\n", netip.AddrPortFrom(f.To, f.Port))
+			case f.To.IsValid():
+				fmt.Fprintf(&b, "to = %q\n", f.To)
+			case f.Port != 0:
+				fmt.Fprintf(&b, "to = \":%d\"\n", f.Port)
+			}
+		}
 	}
 	return b.String()
 }

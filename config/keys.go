@@ -42,6 +42,12 @@ var serverSchema = schema{
 	{key: "client[].public_key", typ: typeString, required: true, example: `"…"`, how: "as printed on the client by: braid pubkey FILE"},
 	{key: "client[].addresses", typ: typeStrings, example: `["10.77.0.2"]`}, // default: taken from tunnel.addresses
 	{key: "client[].routes", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
+	{key: "client[].reach", typ: typeStrings, def: `[]`, example: `["home"]`},
+	{key: "client[].forward", typ: typeTables},
+	{key: "client[].forward[].listen", typ: typeString, required: true, example: `":2222"`},
+	{key: "client[].forward[].protocol", typ: typeString, def: `"tcp"`},
+	{key: "client[].forward[].to", typ: typeString, example: `"10.77.0.2:22"`}, // default: the client, the same port
+	{key: "client[].forward[].source", typ: typeString, def: `"transparent"`},
 }
 
 var clientSchema = schema{
@@ -56,6 +62,8 @@ var clientSchema = schema{
 	{key: "tunnel.routes", typ: typeStrings, def: `["0.0.0.0/0", "::/0"]`},
 	{key: "tunnel.exclude", typ: typeStrings, def: `[]`, example: `["192.168.0.0/16"]`},
 	{key: "tunnel.kill_switch", typ: typeBool, def: `false`},
+	{key: "tunnel.forwarding", typ: typeBool, def: `false`},
+	{key: "tunnel.masquerade", typ: typeString, def: `"auto"`},
 	{key: "tunnel.tcp", typ: typeString, def: `"streams"`},
 	{key: "tunnel.packets", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
 	{key: "tunnel.congestion", typ: typeString, def: `"bbr"`}, // DefaultCongestion

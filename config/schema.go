@@ -46,6 +46,9 @@ func (f *field) name() string {
 	return strings.TrimSuffix(name, "[]")
 }
 
+// header is the line above one of several tables.
+func (f *field) header() string { return "[[" + strings.ReplaceAll(f.key, "[]", "") + "]]" }
+
 // sample is a right value as it stands in a file.
 func (f *field) sample() string { return f.name() + " = " + cmp.Or(f.example, f.def) }
 
@@ -55,7 +58,7 @@ func (f *field) retyped(n *node) string {
 	case f.typ == typeTable:
 		return "write [" + f.name() + "]"
 	case f.typ == typeTables:
-		return "write [[" + f.name() + "]] with double brackets"
+		return "write " + f.header() + " with double brackets"
 	case f.typ == typeStrings && n.kind == kindString:
 		return fmt.Sprintf("write %s = [%s]", f.name(), n.text())
 	case f.typ == typeBool && n.kind == kindString:
@@ -160,7 +163,7 @@ func (s schema) checkValue(n *node, errs *Errors) {
 	case typeTable:
 		s.checkTable(n, f.key+".", errs)
 	case typeTables:
-		s.checkItems(n, kindTable, "write [["+f.name()+"]] for each", errs)
+		s.checkItems(n, kindTable, "write "+f.header()+" for each", errs)
 		for _, item := range n.items {
 			s.checkTable(item, f.key+"[].", errs)
 		}

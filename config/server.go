@@ -50,6 +50,8 @@ type ServerClient struct {
 	PublicKey crypto.PublicKey
 	Addresses []netip.Addr   // in the ranges of ServerTunnel.Addresses, at most one of each, none Reserved
 	Routes    []netip.Prefix // networks behind the client
+	Reach     []string       // names of other clients that it reaches; "*" is all
+	Forwards  []Forward      // none of them overlaps another one's, or where the server listens
 }
 
 // Limits of the MTU in bytes: IPv6 works with no less (RFC 8200), and no IPv4
@@ -89,7 +91,8 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 		Rules:  packetRules(root.get("rule"), errs),
 	}
 	listen := root.get("listen")
-	s.Listen = bare(listenConflicts(each(listen, errs, parseListen), errs))
+	listening := listenConflicts(each(listen, errs, parseListen), errs)
+	s.Listen = bare(listening)
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
 	s.Address = invited(root.get("address"), s.Listen, errs)
 	if len(s.Tunnel.DNS) > dnsLimit {
@@ -99,6 +102,8 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	r := newRanges(tunnel.get("addresses"), errs)
 	s.Tunnel.Addresses = bare(r.own)
 	s.Clients = clients(root.get("client"), r, errs)
+	reach(root.get("client"), s.Clients, errs)
+	forwards(root.get("client"), s.Clients, listening, errs)
 
 	checkMissing(root, serverMissing, errs)
 	if err := errs.sorted(); err != nil {

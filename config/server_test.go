@@ -112,6 +112,21 @@ func TestServerInFull(t *testing.T) {
 		public_key = "$B"
 		addresses = ["10.0.0.6"]
 		routes = ["192.168.0.0/16", "192.168.10.0/24", "fd00::/64", "10.0.0.8/29"]
+		reach = ["b", "*"]
+		[[client.forward]]
+		listen = ":2222"
+		[[client.forward]]
+		listen = "203.0.113.10:6000-6100"
+		protocol = "both"
+		to = "192.168.10.5"
+		source = "server"
+		[[client.forward]]
+		listen = "[2001:db8::1]:443"
+		protocol = "udp"
+		to = "[fd00::5]:80"
+		[[client.forward]]
+		listen = ":25"
+		to = ":2525"
 		[[client]]
 		name = "b"
 		public_key = "$A"`)
@@ -135,6 +150,13 @@ func TestServerInFull(t *testing.T) {
 			{
 				Name: "Büro 1", PublicKey: testKeys[1].Public(), Addresses: addrs("10.0.0.6"),
 				Routes: prefixes("192.168.0.0/16", "192.168.10.0/24", "fd00::/64", "10.0.0.8/29"),
+				Reach:  []string{"b", "*"},
+				Forwards: []Forward{
+					{First: 2222, Last: 2222, Protocol: ForwardTCP, Source: SourceTransparent},
+					{Listen: netip.MustParseAddr("203.0.113.10"), First: 6000, Last: 6100, Protocol: ForwardBoth, To: netip.MustParseAddr("192.168.10.5"), Source: SourceServer},
+					{Listen: netip.MustParseAddr("2001:db8::1"), First: 443, Last: 443, Protocol: ForwardUDP, To: netip.MustParseAddr("fd00::5"), Port: 80, Source: SourceTransparent},
+					{First: 25, Last: 25, Protocol: ForwardTCP, Port: 2525, Source: SourceTransparent},
+				},
 			},
 			{Name: "b", PublicKey: testKeys[0].Public(), Addresses: addrs("10.0.0.1")},
 		},

@@ -47,11 +47,11 @@ func (f *field) place(table string) string {
 	case f.typ == typeTable:
 		return "as [" + f.key + "]"
 	case f.typ == typeTables:
-		return "as [[" + f.key + "]]"
+		return "as " + f.header()
 	case table == "":
 		return "at the top of the file, above the first [table]"
 	case strings.HasSuffix(table, "[]."):
-		return "under a [[" + strings.TrimSuffix(table, "[].") + "]]"
+		return "under a [[" + strings.ReplaceAll(strings.TrimSuffix(table, "."), "[]", "") + "]]"
 	}
 	return "under [" + strings.TrimSuffix(table, ".") + "]"
 }

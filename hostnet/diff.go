@@ -105,12 +105,9 @@ func (m *Manager) diffNAT(p plan, plus, minus func(Object)) error {
 		if err != nil {
 			return err
 		}
-		if !slices.Equal(have, p.nat.Ranges) {
-			if !slices.Contains(m.st.NAT, p.nat.Table) {
-				m.st.NAT = append(m.st.NAT, p.nat.Table)
-				if err := m.st.write(m.path); err != nil {
-					return err
-				}
+		if !slices.Equal(have, p.nat.lines()) {
+			if err := m.noteNAT(p.nat.Table); err != nil {
+				return err
 			}
 			plus(*p.nat)
 		}
@@ -127,6 +124,36 @@ func (m *Manager) diffNAT(p plan, plus, minus func(Object)) error {
 			minus(NAT{Table: table})
 		}
 	}
+	return nil
+}
+
+// noteNAT remembers that a table is ours, before it is made.
+func (m *Manager) noteNAT(table string) error {
+	if slices.Contains(m.st.NAT, table) {
+		return nil
+	}
+	m.st.NAT = append(m.st.NAT, table)
+	return m.st.write(m.path)
+}
+
+// sourcesOnly makes a table that nobody has asked for by name, on a client that
+// happens to be a router. Where nftables is missing, all else goes on without it.
+func (m *Manager) sourcesOnly(d *Desired, p *plan) error {
+	if p.nat == nil || len(d.Masquerade)+len(d.Forwards)+len(d.Passages) > 0 {
+		return nil
+	}
+	have, _, err := m.host.NAT(p.nat.Table)
+	if err == nil && !slices.Equal(have, p.nat.lines()) {
+		if err := m.noteNAT(p.nat.Table); err != nil {
+			return err
+		}
+		err = m.do(Change{Object: *p.nat})
+	}
+	if err == nil {
+		return nil
+	}
+	m.once("what is forwarded into the tunnel keeps its source", "error", err, "hint", mendOf(err))
+	d.Sources, p.nat = nil, nil
 	return nil
 }
 

@@ -22,6 +22,14 @@ func (e *Error) Unwrap() error { return e.Err }
 // Hint says how to mend it, or "".
 func (e *Error) Hint() string { return e.Mend }
 
+// mendOf is the hint of an error, or "".
+func mendOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Mend
+	}
+	return ""
+}
+
 // explain gives an error of the kernel its hint.
 func explain(op string, err error) error {
 	if err == nil {
@@ -53,7 +61,7 @@ func explainNAT(op string, err error) error {
 		unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.ENOENT, unix.EINVAL, unix.ENOPROTOOPT,
 	} {
 		if errors.Is(err, absent) {
-			return &Error{op, err, "load nftables with \"modprobe -a nf_tables nft_masq nft_chain_nat\", or masquerade with other means and switch it off here (nat = false)"}
+			return &Error{op, err, "load nftables with \"modprobe -a nf_tables nft_masq nft_chain_nat nft_fib_inet nft_ct\", or do without: nat = false and no forward or reach on a server, masquerade = \"never\" on a client"}
 		}
 	}
 	return explain(op, err)

@@ -22,7 +22,8 @@ type fakeHost struct {
 	rules   []fakeRule
 	rejects []netip.Prefix
 	sysctls map[string]string
-	nat     map[string][]netip.Prefix
+	nat     map[string][]string
+	filters []Filter
 
 	log []string
 	// fail is asked before each change; an error is the change's. When after
@@ -45,7 +46,7 @@ type fakeRule struct {
 // newFakeHost has a TUN of this process, a second TUN, two uplinks, a LAN,
 // and things that others have made.
 func newFakeHost() *fakeHost {
-	h := &fakeHost{addrs: map[int][]netip.Prefix{}, sysctls: map[string]string{}, nat: map[string][]netip.Prefix{}}
+	h := &fakeHost{addrs: map[int][]netip.Prefix{}, sysctls: map[string]string{}, nat: map[string][]string{}}
 	for i, name := range []string{"lo", "dsl", "wwan0.5", "lan", "braid0", "braid1"} {
 		l := Link{Name: name, Index: i + 1, MTU: 1500, Up: !strings.HasPrefix(name, "braid")}
 		h.links = append(h.links, l)
@@ -64,7 +65,7 @@ func newFakeHost() *fakeHost {
 	h.sysctls["net.ipv4.conf.lan.forwarding"] = "1"
 	h.sysctls["net.ipv6.conf.lan.forwarding"] = "1" // and so it learns nothing from routers
 	h.addrs[2] = prefixes("192.0.2.7/24")
-	h.nat["docker"] = prefixes("172.17.0.0/16")
+	h.nat["docker"] = []string{"172.17.0.0/16"}
 	h.rules = append(h.rules, fakeRule{Rule{Priority: 9003, Table: 100, Mark: 1, Suppress: -1}, 3}, fakeRule{Rule{Priority: 5210, Table: tableMain, Suppress: -1}, Protocol})
 	h.routes = append(h.routes, fakeRoute{Route{Table: tableMain, Dst: prefix("0.0.0.0/0"), Device: "dsl", Gateway: netip.MustParseAddr("192.0.2.1")}, 2, 16},
 		fakeRoute{Route{Table: 100, Dst: prefix("10.9.0.0/16"), Device: "lan"}, 4, Protocol})
@@ -143,10 +144,12 @@ func (h *fakeHost) Sysctl(key string) (string, error) {
 	return "", fmt.Errorf("%s: %w", key, fs.ErrNotExist)
 }
 
-func (h *fakeHost) NAT(table string) ([]netip.Prefix, bool, error) {
-	ranges, ok := h.nat[table]
-	return ranges, ok, nil
+func (h *fakeHost) NAT(table string) ([]string, bool, error) {
+	lines, ok := h.nat[table]
+	return lines, ok, nil
 }
+
+func (h *fakeHost) Filters(string) ([]Filter, error) { return h.filters, nil }
 
 func (h *fakeHost) Do(c Change) error {
 	if h.fail != nil {
@@ -214,7 +217,7 @@ func (h *fakeHost) do(c Change) error {
 	case NAT:
 		delete(h.nat, o.Table)
 		if !c.Remove {
-			h.nat[o.Table] = o.Ranges
+			h.nat[o.Table] = o.lines()
 		}
 	}
 	return nil
@@ -306,8 +309,8 @@ func (h *fakeHost) dump() string {
 			out = append(out, k+" = "+v)
 		}
 	}
-	for name, ranges := range h.nat {
-		out = append(out, fmt.Sprintf("nat %s %v", name, ranges))
+	for name, lines := range h.nat {
+		out = append(out, fmt.Sprintf("nat %s %q", name, lines))
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")

@@ -155,7 +155,7 @@ ip -4 route replace 10.77.0.0/24 dev braid0 table 98000024 proto 98
 ip -4 route replace 192.168.10.0/24 dev braid0 table 98000024 proto 98
 ip -4 rule add priority 9046 lookup main suppress_prefixlength 24 protocol 98
 ip -4 rule add priority 9047 lookup 98000024 protocol 98
-nft add table inet braid-braid0 # iifname braid0 oifname != braid0 saddr { 10.77.0.0/24 } masquerade
+nft add table inet braid-braid0 # postrouting: masquerade 10.77.0.0/24
 sysctl -w net.ipv4.ip_forward="1"
 sysctl -w net.ipv6.conf.all.forwarding="1"`)
 	if err := m.Undo(); err != nil {

@@ -26,9 +26,12 @@ type Host interface {
 	// Sysctl returns a setting, its fields separated by single spaces; an
 	// error that is fs.ErrNotExist if this kernel has no such setting.
 	Sysctl(key string) (string, error)
-	// NAT lists what a table of ours masquerades; false if there is no such
-	// table.
-	NAT(table string) ([]netip.Prefix, bool, error)
+	// NAT lists the rules of a table of ours, see NAT.lines; false if there is
+	// no such table.
+	NAT(table string) ([]string, bool, error)
+	// Filters lists the chains of others that may drop what is forwarded, with
+	// those that they lead to.
+	Filters(device string) ([]Filter, error)
 	// Do makes one change. Adding what is there and removing what is not are
 	// no errors.
 	Do(Change) error
@@ -100,13 +103,16 @@ type Setting struct {
 	index int // of the interface that the key names, 0: none
 }
 
-// NAT is a table of nftables that masquerades packets of Ranges coming from
-// Device where they leave by another one. Adding it replaces the table as a
-// whole.
+// NAT is our table of nftables for a device, see the fields of Desired. Adding
+// it replaces the table as a whole.
 type NAT struct {
-	Table  string
-	Device string
-	Ranges []netip.Prefix
+	Table      string
+	Device     string
+	Addresses  []netip.Prefix // of the device, without order
+	Masquerade []netip.Prefix
+	Sources    []netip.Prefix
+	Forwards   []Forward
+	Passages   []Passage
 }
 
 // tableMain is the kernel's table main.
@@ -196,10 +202,5 @@ func (n NAT) command(remove bool) string {
 	if remove {
 		return "nft delete table inet " + n.Table
 	}
-	var ranges []string
-	for _, p := range n.Ranges {
-		ranges = append(ranges, p.String())
-	}
-	return fmt.Sprintf("nft add table inet %s # iifname %s oifname != %s saddr { %s } masquerade",
-		n.Table, n.Device, n.Device, strings.Join(ranges, ", "))
+	return fmt.Sprintf("nft add table inet %s # %s", n.Table, strings.Join(n.lines(), "; "))
 }

@@ -124,6 +124,16 @@ type Desired struct {
 	// Masquerade are networks whose packets, coming from the TUN, get the
 	// host's own address where they leave by another device.
 	Masquerade []netip.Prefix
+	// Sources are networks whose packets enter the TUN with their own source;
+	// all others of the same families get the TUN's address, if they do not
+	// come from it. None: all keep theirs. In a family that the host does not
+	// forward, nothing is done.
+	Sources []netip.Prefix
+	// Forwards are ports of this host that lead elsewhere by the TUN.
+	Forwards []Forward
+	// Passages are which connections may begin from the TUN to the TUN. None:
+	// all may.
+	Passages []Passage
 	// Forwarding makes the host a router, for IPv4 and IPv6.
 	Forwarding bool
 	// Sysctls are further settings by key and value as sysctl(8) prints them
@@ -139,19 +149,29 @@ func (d Desired) empty() bool {
 
 // validate finds what no host could do.
 func (d Desired) validate() error {
-	if d.Device == "" && (len(d.Addresses)+len(d.Routes)+len(d.Masquerade) > 0 || d.MTU != 0) {
-		return fmt.Errorf("addresses, routes, masquerading and MTU need a device")
+	if d.Device == "" && (len(d.Addresses)+len(d.Routes) > 0 || d.filters() || d.MTU != 0) {
+		return fmt.Errorf("addresses, routes, masquerading, forwards and MTU need a device")
 	}
 	if strings.ContainsAny(d.Device, "/ \t\n") || d.Device == "." || d.Device == ".." || len(d.Device) > 15 {
 		return fmt.Errorf("device %q: not an interface name", d.Device)
 	}
 	for what, list := range map[string][]netip.Prefix{
-		"address": d.Addresses, "route": d.Routes, "exclusion": d.Exclude, "masquerade": d.Masquerade,
+		"address": d.Addresses, "route": d.Routes, "exclusion": d.Exclude, "masquerade": d.Masquerade, "source": d.Sources,
 	} {
 		for _, p := range list {
 			if !p.IsValid() || p.Addr().Is4In6() {
 				return fmt.Errorf("%s %v: not an IPv4 or IPv6 prefix", what, p)
 			}
+		}
+	}
+	for _, f := range d.Forwards {
+		if err := f.validate(); err != nil {
+			return err
+		}
+	}
+	for _, p := range d.Passages {
+		if err := p.validate(); err != nil {
+			return err
 		}
 	}
 	for _, u := range d.Uplinks {
@@ -171,6 +191,11 @@ func (d Desired) validate() error {
 		}
 	}
 	return nil
+}
+
+// filters reports whether a table of nftables is needed.
+func (d Desired) filters() bool {
+	return len(d.Masquerade)+len(d.Sources)+len(d.Forwards)+len(d.Passages) > 0
 }
 
 // masked returns the networks of a list in canonical order, each once.

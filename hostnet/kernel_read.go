@@ -154,13 +154,13 @@ func (k *Kernel) Sysctl(key string) (value string, err error) {
 	return value, err
 }
 
-// NAT lists what a table of ours masquerades.
-func (k *Kernel) NAT(table string) (ranges []netip.Prefix, ok bool, err error) {
+// NAT lists the rules of a table of ours.
+func (k *Kernel) NAT(table string) (lines []string, ok bool, err error) {
 	err = k.ns.do(func() error {
-		ranges, ok, err = readNAT(table)
+		lines, ok, err = readNAT(table)
 		return err
 	})
-	return ranges, ok, err
+	return lines, ok, err
 }
 
 // inventory looks at all that uplinks are found in.

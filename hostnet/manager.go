@@ -179,7 +179,13 @@ func (m *Manager) apply(d Desired) error {
 		errs = append(errs, m.quiet(d.Device))
 	}
 	d.Uplinks = nameUplinks(d.Uplinks, links)
+	if d.Sources, err = m.forwardedSources(d, links); err != nil {
+		return err
+	}
 	p := makePlan(d, m.st.Slot, v6)
+	if err := m.sourcesOnly(&d, &p); err != nil {
+		return err
+	}
 	m.warnRejects(p)
 
 	early, late, err := m.settings(d, links, v6)
@@ -230,6 +236,7 @@ func (m *Manager) apply(d Desired) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	m.warnFilters(d)
 	return m.forget(d)
 }
 
@@ -265,7 +272,7 @@ func (m *Manager) wantedMTU(d Desired, device Link) int {
 func (m *Manager) forget(d Desired) error {
 	n := len(m.st.Devices) + len(m.st.NAT)
 	m.st.Devices = slices.DeleteFunc(m.st.Devices, func(s savedLink) bool { return s.Name != d.Device })
-	m.st.NAT = slices.DeleteFunc(m.st.NAT, func(t string) bool { return len(d.Masquerade) == 0 || t != natTable(d.Device) })
+	m.st.NAT = slices.DeleteFunc(m.st.NAT, func(t string) bool { return !d.filters() || t != natTable(d.Device) })
 	if len(m.st.Devices)+len(m.st.NAT) == n {
 		return nil
 	}

@@ -279,6 +279,32 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// A client that happens to be a router does without masquerading where there is
+// no nftables, and says so.
+func TestSourcesWithoutNAT(t *testing.T) {
+	h := newFakeHost()
+	before := h.dump()
+	h.fail = func(c Change) (bool, error) {
+		if _, ok := c.Object.(NAT); ok && !c.Remove {
+			return false, explainNAT("change nftables", os.ErrPermission)
+		}
+		return false, nil
+	}
+	var log bytes.Buffer
+	m := testManager(t, h)
+	m.log = slog.New(slog.NewTextHandler(&log, nil))
+	d := Desired{Device: "braid0", Addresses: prefixes("10.77.0.2/24"), Sources: prefixes("10.77.0.2/32")}
+	mustApply(t, m, d)
+	mustApply(t, m, d)
+	if strings.Count(log.String(), "keeps its source") != 1 || len(h.addrs[5]) != 1 {
+		t.Errorf("%v, said\n%s", h.addrs[5], &log)
+	}
+	if err := m.Undo(); err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "after Undo", h.dump(), before)
+}
+
 // Forwarding stays off when masquerading fails: the tunnel's addresses would
 // show outside.
 func TestNoForwardingWithoutNAT(t *testing.T) {

@@ -1,23 +1,18 @@
 package hostnet
 
 import (
-	"net"
-	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
-	"golang.org/x/sys/unix"
+	"github.com/mdlayher/netlink"
 )
 
-// natChain is the one chain of our nftables tables.
-const natChain = "postrouting"
-
-// readNAT and doNAT work in the calling thread's network namespace. The table
-// holds one rule per range, whose comment is the range: that is how it is
-// read back. A flushed chain or a deleted table is noticed, a rule that
-// someone has edited is not.
-func readNAT(table string) (ranges []netip.Prefix, ok bool, err error) {
+// readNAT and doNAT work in the calling thread's network namespace. Each rule
+// of ours has a comment that says what it does: that is how the table is read
+// back. A flushed chain, a deleted rule or a deleted table is noticed, a rule
+// that someone has edited is not.
+func readNAT(table string) (lines []string, ok bool, err error) {
 	const op = "read nftables"
 	c, err := nftables.New()
 	if err != nil {
@@ -31,22 +26,21 @@ func readNAT(table string) (ranges []netip.Prefix, ok bool, err error) {
 	if err != nil {
 		return nil, false, explainNAT(op, err)
 	}
-	for _, chain := range chains {
-		if chain.Table.Name != table || chain.Name != natChain {
+	for _, def := range natChains {
+		i := slices.IndexFunc(chains, func(c *nftables.Chain) bool { return c.Table.Name == table && c.Name == def.Name })
+		if i < 0 {
 			continue
 		}
-		rules, err := c.GetRules(t, chain)
+		rules, err := c.GetRules(t, chains[i])
 		if err != nil {
 			return nil, false, explainNAT(op, err)
 		}
 		for _, r := range rules {
 			comment, _ := userdata.GetString(r.UserData, userdata.TypeComment)
-			if p, err := netip.ParsePrefix(comment); err == nil {
-				ranges = append(ranges, p)
-			}
+			lines = append(lines, natRule{chain: def.Name, comment: comment}.line())
 		}
 	}
-	return ranges, true, nil
+	return lines, true, nil
 }
 
 func findTable(c *nftables.Conn, name string) (*nftables.Table, error) {
@@ -64,7 +58,7 @@ func findTable(c *nftables.Conn, name string) (*nftables.Table, error) {
 
 func doNAT(n NAT, remove bool) error {
 	const op = "change nftables"
-	c, err := nftables.New()
+	c, err := nftables.New(nftables.WithSockOptions(forManyRules))
 	if err != nil {
 		return explainNAT(op, err)
 	}
@@ -80,43 +74,40 @@ func doNAT(n NAT, remove bool) error {
 	c.AddTable(table) // or deleting fails
 	c.DelTable(table)
 	c.AddTable(table)
-	chain := c.AddChain(&nftables.Chain{
-		Name: natChain, Table: table, Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
-	})
-	for _, p := range n.Ranges {
+	rules := n.rules()
+	for _, def := range natChains {
+		if !slices.ContainsFunc(rules, func(r natRule) bool { return r.chain == def.Name }) {
+			continue
+		}
+		chain := def
+		chain.Table = table
+		c.AddChain(&chain)
+	}
+	for _, r := range rules {
 		c.AddRule(&nftables.Rule{
-			Table: table, Chain: chain, Exprs: masquerade(n.Device, p),
-			UserData: userdata.AppendString(nil, userdata.TypeComment, p.String()),
+			Table: table, Chain: &nftables.Chain{Name: r.chain, Table: table}, Exprs: r.exprs,
+			UserData: userdata.AppendString(nil, userdata.TypeComment, r.comment),
 		})
 	}
 	return explainNAT(op, c.Flush())
 }
 
-// masquerade is the rule
-//
-//	iifname DEVICE oifname != DEVICE ip[6] saddr PREFIX masquerade
-func masquerade(device string, p netip.Prefix) []expr.Any {
-	name := make([]byte, unix.IFNAMSIZ)
-	copy(name, device)
-	family, offset, length := byte(unix.NFPROTO_IPV4), uint32(12), uint32(4)
-	if p.Addr().Is6() {
-		family, offset, length = unix.NFPROTO_IPV6, 8, 16
-	}
-	out := []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: name},
-		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: name},
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{family}},
-	}
-	if p.Bits() > 0 {
-		out = append(out,
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
-			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: length,
-				Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()), Xor: make([]byte, length)},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()})
-	}
-	return append(out, &expr.Masq{})
+// natChains are all chains that a table of ours may have: one that is jumped to
+// before the one that does.
+var natChains = []nftables.Chain{
+	{Name: chainPrerouting, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest},
+	{Name: chainOutput, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityNATDest},
+	{Name: chainBetween},
+	{Name: chainForward, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter},
+	{Name: chainRedirects, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter},
+	{Name: chainPostrouting, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource},
+}
+
+// forManyRules makes room for a transaction of some ten thousand rules, and
+// for the kernel's answers, of which there is one for each.
+func forManyRules(c *netlink.Conn) error {
+	const bytes = 16 << 20
+	_ = c.SetWriteBuffer(bytes)
+	_ = c.SetReadBuffer(bytes)
+	return nil
 }

@@ -60,8 +60,11 @@ func makePlan(d Desired, slot int, v6 bool) plan {
 	p := plan{addresses: d.Addresses}
 	p.planFamily(d, slot, false)
 	p.planFamily(d, slot, true)
-	if len(d.Masquerade) > 0 {
-		p.nat = &NAT{Table: natTable(d.Device), Device: d.Device, Ranges: masked(d.Masquerade)}
+	if d.filters() {
+		p.nat = &NAT{
+			Table: natTable(d.Device), Device: d.Device, Addresses: d.Addresses, Masquerade: masked(d.Masquerade),
+			Sources: masked(d.Sources), Forwards: d.Forwards, Passages: d.Passages,
+		}
 	}
 	return p
 }

@@ -68,6 +68,46 @@ func (m *Manager) settings(d Desired, links []Link, v6 bool) (early, late []Sett
 	return early, late, nil
 }
 
+// forwardedSources are the Sources of the families that the host forwards, by
+// its own will or by ours. Connection tracking, which masquerading needs, costs
+// all traffic of a host: one that is no router shall not pay for it.
+func (m *Manager) forwardedSources(d Desired, links []Link) ([]netip.Prefix, error) {
+	if d.Forwarding || len(d.Sources) == 0 {
+		return d.Sources, nil
+	}
+	on := func(key string) (bool, error) {
+		v, err := m.original(key)
+		if missing(err) {
+			return false, nil
+		}
+		return v == "1", err
+	}
+	v4, err := on(forward4)
+	if err != nil {
+		return nil, err
+	}
+	// IPv4 can be forwarded from single interfaces.
+	for _, l := range links {
+		if v4 || l.Name == d.Device || l.Name == "lo" {
+			continue
+		}
+		if v4, err = on(confKey("ipv4", l.Name, "forwarding")); err != nil {
+			return nil, err
+		}
+	}
+	v6, err := on(forward6)
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Prefix
+	for _, p := range d.Sources {
+		if p.Addr().Is4() && v4 || p.Addr().Is6() && v6 {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
 // quiet keeps the kernel from giving the device a link-local address: a TUN
 // has no link, and router solicitations would be the first packets into the
 // tunnel. This setting goes with the device and is not restored, for writing

@@ -28,7 +28,7 @@ ended_late() { grep -q '^ *context deadline exceeded' "$log" && ! grep -q 'Faili
 need_root
 need_go
 need_kernel
-need_commands nft=nftables ip=iproute2 ping=iputils-ping curl=curl iperf3=iperf3 dig=dnsutils \
+need_commands nft=nftables iptables=iptables ip=iproute2 ping=iputils-ping curl=curl iperf3=iperf3 dig=dnsutils \
 	ssh=openssh-client sshd=openssh-server ethtool=ethtool shellcheck=shellcheck ss=iproute2
 
 step "format, vet"

@@ -27,11 +27,12 @@ type Settings struct {
 	Addresses []netip.Prefix
 	Routes    []netip.Prefix
 	DNS       []netip.Addr
+	Networks  []netip.Prefix // behind this client, as the server knows them
 }
 
 func (s Settings) equal(o Settings) bool {
 	return s.MTU == o.MTU && slices.Equal(s.Addresses, o.Addresses) &&
-		slices.Equal(s.Routes, o.Routes) && slices.Equal(s.DNS, o.DNS)
+		slices.Equal(s.Routes, o.Routes) && slices.Equal(s.DNS, o.DNS) && slices.Equal(s.Networks, o.Networks)
 }
 
 // ClientConfig is what a Client needs. All fields must be set but those of
@@ -347,7 +348,7 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 	c.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer stop()
-	hello := wire.Hello{Kind: wire.KindPackets, Session: session, Software: c.Software}
+	hello := wire.Hello{Kind: wire.KindPackets, Session: session, Features: wire.FeatureNetworks, Software: c.Software}
 	if c.capture != nil {
 		hello.Features |= wire.FeatureStreams
 	}
@@ -355,7 +356,7 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := Settings{int(w.MTU), w.Addresses, w.Routes, w.DNS}
+	set := Settings{MTU: int(w.MTU), Addresses: w.Addresses, Routes: w.Routes, DNS: w.DNS, Networks: w.Networks}
 	if !set.equal(c.settings) {
 		if err := c.Configure(set); err != nil {
 			s.conn.Close()

@@ -39,9 +39,9 @@ func (r *roster) add(ses *session, p Peer) {
 // errRevoked ends what a client has that the server does not know any more.
 var errRevoked = errors.New("this client is not known to the server any more")
 
-// errMoved ends a carrier whose client has other addresses from now on: it
-// learns them when it connects again.
-var errMoved = errors.New("the client has other addresses now")
+// errMoved ends a carrier whose client has other addresses or networks from now
+// on: it learns them when it connects again.
+var errMoved = errors.New("the client has other addresses or networks now")
 
 // sessions are those of all clients, in the configuration's order.
 func (s *Server) sessions() []*session { return s.roster.Load().order }
@@ -51,7 +51,7 @@ func (s *Server) Knows(key crypto.PublicKey) bool { return s.roster.Load().byKey
 
 // SetPeers replaces the clients, of whom NewServer's rule holds. Who has a key
 // that was there before keeps its session, streams and all, whatever else of it is
-// new; with other addresses it is told to connect again, and goes on with these.
+// new; with other addresses or networks it is told to connect again, and goes on with these.
 // Who is not in the list any more is refused from now on, and its carriers have
 // been told to end when SetPeers returns. Any goroutine may call it at any time.
 func (s *Server) SetPeers(list []Peer) {
@@ -158,7 +158,8 @@ func (s *Server) finish() {
 
 // equal reports whether two say the same of a client.
 func (p Peer) equal(o Peer) bool {
-	return p.Name == o.Name && p.Key == o.Key && slices.Equal(p.Addresses, o.Addresses) && slices.Equal(p.Routes, o.Routes)
+	return p.Name == o.Name && p.Key == o.Key && slices.Equal(p.Addresses, o.Addresses) && slices.Equal(p.Routes, o.Routes) &&
+		slices.Equal(p.Reach, o.Reach)
 }
 
 // become takes what the configuration says of the client now.
@@ -168,7 +169,7 @@ func (s *session) become(p Peer) {
 		return
 	}
 	s.known.Store(&p)
-	if slices.Equal(was.Addresses, p.Addresses) {
+	if slices.Equal(was.Addresses, p.Addresses) && slices.Equal(was.Routes, p.Routes) { // as the Welcome said
 		return
 	}
 	s.mu.Lock()

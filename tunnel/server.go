@@ -282,12 +282,17 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 		return err
 	}
 	a.hello = hello
+	peer := a.ses.peer()
 	w := wire.Welcome{
-		MTU: uint16(s.MTU), Addresses: a.ses.peer().Addresses, Routes: s.Routes, DNS: s.DNS,
+		MTU: uint16(s.MTU), Addresses: peer.Addresses, Routes: s.Routes, DNS: s.DNS,
 		Features: wire.FeatureStreams, Software: s.Software,
 	}
 	switch hello.Kind {
 	case wire.KindPackets:
+		if hello.Features&wire.FeatureNetworks != 0 {
+			w.Features |= wire.FeatureNetworks
+			w.Networks = peer.Routes[:min(len(peer.Routes), wire.MaxRoutes)]
+		}
 		if err := sec.conn.SetPurpose(ForPackets); err != nil {
 			return err
 		}
@@ -321,7 +326,9 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	return err
 }
 
-// inbound gives a client's packet, which is well formed, to the host.
+// inbound gives a client's packet, which is well formed, to the host. Between two
+// clients packets pass if one of them reaches the other; that only this one
+// begins is for the host's connection tracking to see to.
 func (s *Server) inbound(ses *session, packet []byte) {
 	src, dst, _ := wire.Addresses(packet[wire.VnetLen:])
 	if !ses.owns(src) {
@@ -332,7 +339,7 @@ func (s *Server) inbound(ses *session, packet []byte) {
 		}
 		return
 	}
-	if _, toClient := s.roster.Load().byIP.Lookup(dst); toClient {
+	if to, toClient := s.roster.Load().byIP.Lookup(dst); toClient && (to == ses || !reachEachOther(ses, to)) {
 		ses.stats.isolated.Add(1)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"braid/crypto"
 	"braid/scheduler"
+	"braid/tunnel/egress"
 	"braid/tunnel/wire"
 )
 
@@ -22,6 +23,18 @@ type Peer struct {
 	Key       crypto.PublicKey
 	Addresses []netip.Prefix // inner addresses, each with its tunnel range
 	Routes    []netip.Prefix // networks behind the client
+	Reach     []string       // names of other clients that it reaches; egress.Everybody is all
+}
+
+// reaches reports whether connections to another client may begin at p.
+func (p *Peer) reaches(o *Peer) bool {
+	return slices.Contains(p.Reach, egress.Everybody) || slices.Contains(p.Reach, o.Name)
+}
+
+// reachEachOther reports whether either of two clients reaches the other.
+func reachEachOther(a, b *session) bool {
+	p, o := a.known.Load(), b.known.Load()
+	return p.reaches(o) || o.reaches(p)
 }
 
 // session is the server's side of one client: it outlives the client's

@@ -139,6 +139,8 @@ func (h *clientHost) configure(s tunnel.Settings) error {
 	h.given = s.Routes
 	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, s.Routes)
 	h.desired.Exclude = h.cfg.Tunnel.Exclude
+	h.desired.Forwarding = h.cfg.Tunnel.Forwarding
+	h.desired.Sources = clientSources(h.cfg.Tunnel.Masquerade, s)
 	return h.manager.Apply(h.desired)
 }
 

@@ -38,12 +38,13 @@ func newServerEgress(cfg *config.Server) (*serverEgress, error) {
 
 // egressConfig is what a server's configuration says of egress.
 func egressConfig(cfg *config.Server) egress.Config {
-	c := egress.Config{Allow: egressRules(cfg.Egress.Allow), Deny: egressRules(cfg.Egress.Deny)}
+	c := egress.Config{Allow: egressRules(cfg.Egress.Allow), Deny: egressRules(cfg.Egress.Deny), Reach: map[string][]string{}, Forwards: forwardedPorts(cfg)}
 	for _, a := range cfg.Tunnel.Addresses {
 		c.Own = append(c.Own, a.Addr())
 		c.Ranges = append(c.Ranges, a.Masked())
 	}
 	for _, client := range cfg.Clients {
+		c.Reach[client.Name] = client.Reach
 		c.Clients = append(c.Clients, egress.Client{Name: client.Name, Addresses: client.Addresses, Routes: client.Routes})
 	}
 	return c

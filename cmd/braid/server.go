@@ -28,7 +28,7 @@ func newServerCommand() *cobra.Command {
 func serverPeers(cfg *config.Server) []tunnel.Peer {
 	var peers []tunnel.Peer
 	for _, c := range cfg.Clients {
-		p := tunnel.Peer{Name: c.Name, Key: c.PublicKey, Routes: c.Routes}
+		p := tunnel.Peer{Name: c.Name, Key: c.PublicKey, Routes: c.Routes, Reach: c.Reach}
 		for _, a := range c.Addresses {
 			p.Addresses = append(p.Addresses, cfg.Tunnel.Prefix(a))
 		}
@@ -41,6 +41,7 @@ func serverPeers(cfg *config.Server) []tunnel.Peer {
 func serverDesired(cfg *config.Server) hostnet.Desired {
 	d := hostnet.Desired{
 		Device: cfg.Tunnel.Name, MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, Forwarding: true,
+		Forwards: serverForwards(cfg), Passages: serverPassages(cfg),
 	}
 	for _, c := range cfg.Clients {
 		d.Routes = append(d.Routes, c.Routes...)

@@ -47,6 +47,8 @@ type Options struct {
 	Server     string // lines at the top of server.toml, before the first table
 	Listen     string // where the server listens, a list as in TOML; "" is Port everywhere
 	Tunnel     string // lines of [tunnel] in server.toml
+	Home       string // lines of the [[client]] that is Setup.Client, and tables behind it
+	Laptop     string // the same of Setup.Client2
 	ClientTop  string // lines at the top of client.toml
 	ClientMore string // lines of [tunnel] in client.toml, and tables behind it
 	TCP        string // tunnel.tcp on both sides; "" is braid's default
@@ -118,8 +120,13 @@ func (s *Setup) configure(o Options) error {
 	if s.Net.Lan != nil {
 		fmt.Fprintf(&b, "routes = [\"192.168.10.0/24\", \"fd00:10::/64\"]\n")
 	}
+	b.WriteString(o.Home)
 	if s.Client2 != nil {
 		fmt.Fprintf(&b, "\n[[client]]\nname = \"laptop\"\npublic_key = %q\naddresses = [\"%v\", \"%v\"]\n", s.Client2.PublicKey, Laptop4, Laptop6)
+		if s.Net.Lan2 != nil {
+			fmt.Fprintf(&b, "routes = [\"192.168.20.0/24\", \"fd00:20::/64\"]\n")
+		}
+		b.WriteString(o.Laptop)
 	}
 	if err := s.Server.write(b.String()); err != nil {
 		return err

@@ -18,7 +18,8 @@
 //	└──────────┘ .2                                      .1 └────────┘ .10
 //
 // A double line is an emulated link, or an unshaped cable when the uplink says
-// so; all others are unshaped cables. IPv6 is alike: 2001:db8:N::/64 for uplink
+// so; all others are unshaped cables. Behind the second client there may be a
+// host lan2 in 192.168.20.0/24, fd00:20::/64. IPv6 is alike: 2001:db8:N::/64 for uplink
 // N, 2001:db8:f00N::/64 between its router and the core, 2001:db8:a000::/64 at the
 // server, 2001:db8:b000::/64 to the internet, fd00:10::/64 in the LAN.
 //
@@ -58,6 +59,7 @@ type Config struct {
 	Uplinks      []Uplink
 	Lan          bool           // a host behind the client, which then forwards
 	SecondClient bool           // one with an unshaped uplink "wan" behind NAT
+	SecondLan    bool           // a host behind that one, which then forwards
 	RouteTunnel  []netip.Prefix // what the internet host reaches by way of the server
 	Seed         uint64         // of losses and jitter
 }
@@ -71,10 +73,12 @@ type Net struct {
 	Routers        map[string]*lab.Host // by uplink; client2's is named "client2"
 	Lan            *lab.Host            // behind the client; nil unless configured
 	Client2        *lab.Host            // nil unless configured
+	Lan2           *lab.Host            // behind Client2; nil unless configured
 
 	ServerAddr4, ServerAddr6     netip.Addr
 	InternetAddr4, InternetAddr6 netip.Addr
 	LanAddr4, LanAddr6           netip.Addr // whether or not there is a LAN
+	Lan2Addr4, Lan2Addr6         netip.Addr // likewise
 
 	// Links are the emulated links, by uplink. Their way AToB is up, BToA down.
 	Links map[string]*lab.Link
@@ -98,6 +102,10 @@ var (
 	lanClient6   = netip.MustParsePrefix("fd00:10::1/64")
 	lanNet4      = netip.MustParsePrefix("192.168.10.2/24")
 	lanNet6      = netip.MustParsePrefix("fd00:10::2/64")
+	lan2Client4  = netip.MustParsePrefix("192.168.20.1/24")
+	lan2Client6  = netip.MustParsePrefix("fd00:20::1/64")
+	lan2Net4     = netip.MustParsePrefix("192.168.20.2/24")
+	lan2Net6     = netip.MustParsePrefix("fd00:20::2/64")
 	default4     = netip.MustParsePrefix("0.0.0.0/0")
 	default6     = netip.MustParsePrefix("::/0")
 )
@@ -111,6 +119,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if len(c.Uplinks) > maxUplinks {
 		errs = append(errs, fmt.Errorf("%d uplinks are more than %d", len(c.Uplinks), maxUplinks))
+	}
+	if c.SecondLan && !c.SecondClient {
+		errs = append(errs, errors.New("SecondLan without SecondClient"))
 	}
 	seen := map[string]bool{"lo": true, "lan": true, "core": true, "server": true, "client2": true}
 	for i, u := range c.Uplinks {
@@ -144,6 +155,8 @@ func Build(l *lab.Lab, c Config) (*Net, error) {
 		InternetAddr6: internetNet6.Addr(),
 		LanAddr4:      lanNet4.Addr(),
 		LanAddr6:      lanNet6.Addr(),
+		Lan2Addr4:     lan2Net4.Addr(),
+		Lan2Addr6:     lan2Net6.Addr(),
 		Links:         make(map[string]*lab.Link),
 		lab:           l,
 		seed:          c.Seed,
@@ -187,9 +200,14 @@ func (n *Net) build(c Config) error {
 		}
 	}
 	if c.Lan {
-		return n.buildLan()
+		if n.Lan, err = n.buildLan("lan", n.Client, lanClient4, lanClient6, lanNet4, lanNet6); err != nil {
+			return err
+		}
 	}
-	return nil
+	if c.SecondLan {
+		n.Lan2, err = n.buildLan("lan2", n.Client2, lan2Client4, lan2Client6, lan2Net4, lan2Net6)
+	}
+	return err
 }
 
 // buildPublic makes core, server and internet.
@@ -223,17 +241,17 @@ func (n *Net) buildPublic(tunnel []netip.Prefix) error {
 	return s.err
 }
 
-// buildLan makes the host behind the client.
-func (n *Net) buildLan() error {
-	var err error
-	if n.Lan, err = n.lab.Host("lan"); err != nil {
-		return err
+// buildLan makes a host behind a client.
+func (n *Net) buildLan(name string, client *lab.Host, client4, client6, host4, host6 netip.Prefix) (*lab.Host, error) {
+	h, err := n.lab.Host(name)
+	if err != nil {
+		return nil, err
 	}
 	s := steps{}
-	s.do(n.Client.SetForwarding(true))
-	s.do(n.lab.Veth(n.Client, "lan", n.Lan, "eth"))
-	s.addresses(n.Client, "lan", lanClient4, lanClient6)
-	s.addresses(n.Lan, "eth", lanNet4, lanNet6)
-	s.defaultRoutes(n.Lan, "eth", 0, lanClient4.Addr(), lanClient6.Addr())
-	return s.err
+	s.do(client.SetForwarding(true))
+	s.do(n.lab.Veth(client, "lan", h, "eth"))
+	s.addresses(client, "lan", client4, client6)
+	s.addresses(h, "eth", host4, host6)
+	s.defaultRoutes(h, "eth", 0, client4.Addr(), client6.Addr())
+	return h, s.err
 }

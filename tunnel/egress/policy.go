@@ -15,6 +15,10 @@
 //     does not mean this host's loopback; an allow of "127.0.0.1:8443" says so.
 //  4. Without a rule the defaults decide.
 //
+// Two of the defaults have exceptions, which no rule opens but a deny closes:
+// a client that may reach another one is not refused for it, and a port of this
+// host that leads to a client is open to the others as it is to the world.
+//
 // The defaults, and the prefix length that an allow needs to open them:
 //
 //	unspecified   0.0.0.0/8, ::                              that of the network
@@ -40,6 +44,7 @@ package egress
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -54,7 +59,15 @@ type Config struct {
 	Clients []Client
 	Allow   []Rule
 	Deny    []Rule
+	// Reach is which other clients a client reaches, by their names; Everybody
+	// is all.
+	Reach map[string][]string
+	// Forwards are the ports of this host that lead to clients.
+	Forwards []Rule
 }
+
+// Everybody, in Config.Reach, is all clients.
+const Everybody = "*"
 
 // Client is a client whose addresses and networks the others do not reach.
 type Client struct {
@@ -156,6 +169,12 @@ func (s *state) judge(client string, a netip.Addr, port uint16) Verdict {
 	}
 	g, _ := s.guards.Lookup(a)
 	if g.refuses(client) && (r == nil || bits < g.bits) {
+		switch {
+		case g.reason == OtherClient && s.reaches(client, g.owner):
+			return Verdict{Allowed: true, Reason: Reach, Rule: g.text}
+		case g.reason == Host && s.forwards(a, port):
+			return Verdict{Allowed: true, Reason: Forward, Rule: g.text}
+		}
 		return Verdict{Reason: g.reason, Rule: g.text}
 	}
 	switch {
@@ -165,6 +184,17 @@ func (s *state) judge(client string, a netip.Addr, port uint16) Verdict {
 		return Verdict{Allowed: true, Reason: Tunnel, Rule: g.text}
 	}
 	return Verdict{Allowed: true, Reason: Default}
+}
+
+func (s *state) reaches(client, other string) bool {
+	list := s.cfg.Reach[client]
+	return slices.Contains(list, Everybody) || slices.Contains(list, other)
+}
+
+func (s *state) forwards(a netip.Addr, port uint16) bool {
+	return slices.ContainsFunc(s.cfg.Forwards, func(r Rule) bool {
+		return r.has(port) && (!r.Network.IsValid() || r.Network.Contains(a))
+	})
 }
 
 // plain is an address as it is compared: IPv4 in its own form, and without a

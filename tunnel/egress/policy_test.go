@@ -326,3 +326,35 @@ func TestSet(t *testing.T) {
 		t.Errorf("%d decisions counted", total)
 	}
 }
+
+// A client reaches those that it may, not the other way round, and any client the
+// ports that lead to another one; a deny closes both.
+func TestReachAndForwards(t *testing.T) {
+	c := testConfig(t, "", "10.77.0.3:25 203.0.113.5:2323")
+	c.Reach = map[string][]string{"home": {"car"}, "office": {Everybody}}
+	c.Forwards = []Rule{{First: 2222, Last: 2323}, {Network: netip.MustParsePrefix("192.168.1.5/32"), First: 80, Last: 80}}
+	p := New(c, testHost)
+	for _, test := range []struct {
+		client, to string
+		want       Verdict
+	}{
+		{"home", "10.77.0.3:22", Verdict{true, Reach, "10.77.0.0/24"}},
+		{"home", "10.77.0.3:25", Verdict{false, DenyRule, "10.77.0.3:25"}},
+		{"home", "10.77.0.4:22", Verdict{false, OtherClient, "10.77.0.0/24"}},
+		{"home", "172.16.20.1:22", Verdict{false, OtherClient, "172.16.0.0/16"}},
+		{"car", "10.77.0.2:22", Verdict{false, OtherClient, "10.77.0.0/24"}},
+		{"office", "10.77.0.2:22", Verdict{true, Reach, "10.77.0.0/24"}},
+		{"office", "172.16.10.1:22", Verdict{true, Reach, "172.16.10.0/24"}},
+		{"office", "10.77.0.9:22", Verdict{false, Unassigned, "10.77.0.0/24"}},
+		{"car", "203.0.113.5:2222", Verdict{true, Forward, "203.0.113.5"}},
+		{"car", "203.0.113.5:2323", Verdict{false, DenyRule, "203.0.113.5:2323"}},
+		{"car", "203.0.113.5:80", Verdict{false, Host, "203.0.113.5"}},
+		{"car", "192.168.1.5:80", Verdict{true, Forward, "192.168.1.5"}},
+		{"car", "127.0.0.1:2222", Verdict{false, Loopback, "127.0.0.0/8"}},
+		{"car", "10.77.0.1:2222", Verdict{true, Tunnel, "10.77.0.1"}},
+	} {
+		if got := p.Decide(test.client, netip.MustParseAddrPort(test.to)); got != test.want {
+			t.Errorf("%s to %s: %+v, want %+v", test.client, test.to, got, test.want)
+		}
+	}
+}

@@ -9,6 +9,8 @@ const (
 	Default   Reason = "default"    // nothing refuses it
 	Tunnel    Reason = "tunnel"     // this host's own address in the tunnel
 	AllowRule Reason = "allow-rule" // a rule allows it
+	Reach     Reason = "reach"      // another client, which this one reaches
+	Forward   Reason = "forward"    // a port of this host that leads to a client
 
 	// Refused.
 	DenyRule    Reason = "deny-rule"    // a rule denies it
@@ -27,7 +29,7 @@ const (
 
 // reasons is all of them, in the order in which they are listed.
 var reasons = []Reason{
-	Default, Tunnel, AllowRule,
+	Default, Tunnel, AllowRule, Reach, Forward,
 	DenyRule, Invalid, Unspecified, Loopback, LinkLocal, Metadata, Multicast, Broadcast, Translated, Host,
 	OtherClient, Unassigned,
 }

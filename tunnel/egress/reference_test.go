@@ -78,11 +78,13 @@ func referenceJudge(cfg Config, host []netip.Addr, client string, a netip.Addr, 
 		network, opener netip.Prefix
 		reason          Reason
 		own             bool
+		owner           string
 	}
 	var c choice
+	var owner string
 	consider := func(network, opener netip.Prefix, reason Reason, own bool) {
 		if network.Contains(a) && (!c.network.IsValid() || network.Bits() >= c.network.Bits()) {
-			c = choice{network, opener, reason, own}
+			c = choice{network, opener, reason, own, owner}
 		}
 	}
 	within := func(p netip.Prefix) bool { // something special
@@ -97,6 +99,7 @@ func referenceJudge(cfg Config, host []netip.Addr, client string, a netip.Addr, 
 		consider(r, r, Unassigned, false)
 	}
 	for _, o := range cfg.Clients {
+		owner = o.Name
 		for _, r := range o.Routes {
 			if !within(r) {
 				consider(r, r, OtherClient, o.Name == client)
@@ -104,6 +107,7 @@ func referenceJudge(cfg Config, host []netip.Addr, client string, a netip.Addr, 
 		}
 	}
 	for _, o := range cfg.Clients {
+		owner = o.Name
 		for _, x := range o.Addresses {
 			opener := single(x)
 			for _, r := range cfg.Ranges {
@@ -132,6 +136,16 @@ func referenceJudge(cfg Config, host []netip.Addr, client string, a netip.Addr, 
 	refused := c.network.IsValid() && !c.own
 	switch {
 	case refused && (!found || max(best.Network.Bits(), 0) < c.opener.Bits()):
+		for _, name := range cfg.Reach[client] {
+			if c.reason == OtherClient && (name == c.owner || name == "*") {
+				return Verdict{true, Reach, Rule{Network: c.opener}.String()}
+			}
+		}
+		for _, f := range cfg.Forwards {
+			if c.reason == Host && port >= f.First && port <= f.Last && (!f.Network.IsValid() || f.Network.Contains(a)) {
+				return Verdict{true, Forward, Rule{Network: c.opener}.String()}
+			}
+		}
 		return Verdict{false, c.reason, Rule{Network: c.opener}.String()}
 	case found:
 		return Verdict{true, AllowRule, best.String()}
@@ -219,6 +233,15 @@ func (w world) config() Config {
 		Own: list(w, 2, w.plain), Ranges: list(w, 1, w.prefix),
 		Clients: []Client{{"a", list(w, 2, w.plain), list(w, 3, w.prefix)}, {"b", list(w, 2, w.plain), list(w, 3, w.prefix)}},
 		Allow:   list(w, 6, w.rule), Deny: list(w, 6, w.rule),
+		Reach: map[string][]string{"a": list(w, 2, func() string { return pick(w, []string{"b", "*", "c"}) })},
+		Forwards: list(w, 2, func() Rule {
+			r := Rule{First: 22, Last: 30}
+			if w.IntN(2) == 0 {
+				a := w.plain()
+				r.Network = netip.PrefixFrom(a, a.BitLen())
+			}
+			return r
+		}),
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 	CloseReplaced CloseCode = 2 // a newer carrier or session took its place
 	CloseProtocol CloseCode = 3 // the receiver broke the protocol
 	CloseRevoked  CloseCode = 4 // the server does not know the client any more
-	CloseMoved    CloseCode = 5 // the client has other addresses, which it learns by connecting again
+	CloseMoved    CloseCode = 5 // the client has other addresses or networks, which it learns by connecting again
 )
 
 // Notice is the payload of Refuse and Close.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // SessionID names a session. The server draws it at random; it is no secret
@@ -33,6 +34,9 @@ const (
 	// FeatureStreams, in Hello: the client takes streams; in Welcome: the
 	// server does.
 	FeatureStreams uint64 = 1 << 0
+	// FeatureNetworks, in Hello: the client wants to know which networks the
+	// server puts behind it; in Welcome: they follow.
+	FeatureNetworks uint64 = 1 << 1
 )
 
 // Flags of Hello, Welcome, Ping and Pong.
@@ -114,11 +118,11 @@ func ParseHello(p []byte) (Hello, error) {
 }
 
 // Welcome is the server's answer to Hello. What it says of addresses, routes,
-// DNS and MTU replaces all that an earlier Welcome said.
+// DNS, MTU and networks replaces all that an earlier Welcome said.
 //
 //	version u8 | flags u8 | session 16 bytes | features u64 | mtu u16 |
 //	addresses list of prefix | routes list of prefix | dns list of address |
-//	software text
+//	software text [| networks list of prefix]
 type Welcome struct {
 	Flags     Flags
 	Session   SessionID
@@ -128,6 +132,7 @@ type Welcome struct {
 	Routes    []netip.Prefix // networks behind the server that it offers
 	DNS       []netip.Addr
 	Software  string
+	Networks  []netip.Prefix // behind the client; with FeatureNetworks alone
 }
 
 // Append appends the frame to b. Lists longer than their limits are the
@@ -141,7 +146,11 @@ func (w Welcome) Append(b []byte) []byte {
 		b = appendList(b, w.Addresses, appendPrefix)
 		b = appendList(b, w.Routes, appendPrefix)
 		b = appendList(b, w.DNS, appendAddr)
-		return appendText(b, w.Software)
+		b = appendText(b, w.Software)
+		if w.Features&FeatureNetworks != 0 {
+			b = appendList(b, w.Networks, appendPrefix)
+		}
+		return b
 	})
 }
 
@@ -165,6 +174,9 @@ func ParseWelcome(p []byte) (Welcome, error) {
 	w.Routes = list(&c, MaxRoutes, "welcome routes", c.prefix)
 	w.DNS = list(&c, MaxDNS, "welcome dns", c.addr)
 	w.Software = c.text("welcome software")
+	if w.Features&FeatureNetworks != 0 {
+		w.Networks = list(&c, MaxRoutes, "welcome networks", c.prefix)
+	}
 	if err := c.end("welcome"); err != nil {
 		return Welcome{}, err
 	}
@@ -178,9 +190,9 @@ func ParseWelcome(p []byte) (Welcome, error) {
 	case len(w.Addresses) == 0:
 		return Welcome{}, malformed("welcome: no address")
 	}
-	for _, r := range w.Routes {
+	for _, r := range slices.Concat(w.Routes, w.Networks) {
 		if r != r.Masked() {
-			return Welcome{}, malformed("welcome: route %v has host bits", r)
+			return Welcome{}, malformed("welcome: network %v has host bits", r)
 		}
 	}
 	return w, nil

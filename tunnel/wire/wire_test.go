@@ -58,15 +58,20 @@ func TestHelloRoundTrip(t *testing.T) {
 }
 
 func TestWelcomeRoundTrip(t *testing.T) {
-	p := payload(t, sampleWelcome.Append(nil), TypeWelcome)
-	got, err := ParseWelcome(p)
-	if err != nil {
-		t.Fatal(err)
+	networks := sampleWelcome
+	networks.Features = FeatureStreams | FeatureNetworks
+	networks.Networks = []netip.Prefix{netip.MustParsePrefix("192.168.10.0/24"), netip.MustParsePrefix("fd00:10::/64")}
+	for _, w := range []Welcome{sampleWelcome, networks} {
+		p := payload(t, w.Append(nil), TypeWelcome)
+		got, err := ParseWelcome(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(w, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
+			t.Fatal(d)
+		}
+		truncations(t, p, func(b []byte) error { _, err := ParseWelcome(b); return err })
 	}
-	if d := cmp.Diff(sampleWelcome, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
-		t.Fatal(d)
-	}
-	truncations(t, p, func(b []byte) error { _, err := ParseWelcome(b); return err })
 }
 
 func TestVersions(t *testing.T) {
@@ -91,6 +96,9 @@ func TestWelcomeRefused(t *testing.T) {
 		{"mtu", func(w *Welcome) { w.MTU = 1279 }, "mtu 1279"},
 		{"no address", func(w *Welcome) { w.Addresses = nil }, "no address"},
 		{"host bits", func(w *Welcome) { w.Routes[0] = netip.MustParsePrefix("10.0.0.1/8") }, "host bits"},
+		{"host bits of a network", func(w *Welcome) {
+			w.Features, w.Networks = FeatureNetworks, []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}
+		}, "host bits"},
 		{"flags", func(w *Welcome) { w.Flags = 0x80 }, "flags"},
 		{"too many addresses", func(w *Welcome) { w.Addresses = make([]netip.Prefix, 17) }, "at most 16"},
 		{"too many routes", func(w *Welcome) {
