@@ -111,6 +111,9 @@ type Desired struct {
 	// Exclude are networks that Routes shall not take, unless a route is
 	// longer than the exclusion.
 	Exclude []netip.Prefix
+	// ExcludeBehind are patterns of interfaces' names (path.Match). The networks
+	// behind those, by whatever table, count as Exclude; default routes do not.
+	ExcludeBehind []string
 	// Mark is the firewall mark of the carriers' sockets, which never enter
 	// the tunnel. 0: there are none (a server).
 	Mark uint32
@@ -124,6 +127,8 @@ type Desired struct {
 	// Masquerade are networks whose packets, coming from the TUN, get the
 	// host's own address where they leave by another device.
 	Masquerade []netip.Prefix
+	// KillSwitch is closed before anything else is changed, and lifted last.
+	KillSwitch KillSwitch
 	// Forwarding makes the host a router, for IPv4 and IPv6.
 	Forwarding bool
 	// Sysctls are further settings by key and value as sysctl(8) prints them
@@ -134,7 +139,7 @@ type Desired struct {
 
 // empty reports whether nothing is wanted.
 func (d Desired) empty() bool {
-	return d.Device == "" && len(d.Uplinks) == 0 && !d.Forwarding && len(d.Sysctls) == 0
+	return d.Device == "" && len(d.Uplinks) == 0 && !d.Forwarding && len(d.Sysctls) == 0 && d.KillSwitch.Device == ""
 }
 
 // validate finds what no host could do.
@@ -142,11 +147,14 @@ func (d Desired) validate() error {
 	if d.Device == "" && (len(d.Addresses)+len(d.Routes)+len(d.Masquerade) > 0 || d.MTU != 0) {
 		return fmt.Errorf("addresses, routes, masquerading and MTU need a device")
 	}
-	if strings.ContainsAny(d.Device, "/ \t\n") || d.Device == "." || d.Device == ".." || len(d.Device) > 15 {
-		return fmt.Errorf("device %q: not an interface name", d.Device)
+	for _, name := range []string{d.Device, d.KillSwitch.Device} {
+		if strings.ContainsAny(name, "/ \t\n") || name == "." || name == ".." || len(name) > 15 {
+			return fmt.Errorf("device %q: not an interface name", name)
+		}
 	}
 	for what, list := range map[string][]netip.Prefix{
 		"address": d.Addresses, "route": d.Routes, "exclusion": d.Exclude, "masquerade": d.Masquerade,
+		"route of the kill switch": d.KillSwitch.Routes,
 	} {
 		for _, p := range list {
 			if !p.IsValid() || p.Addr().Is4In6() {
