@@ -47,6 +47,12 @@
 // One thing cannot be had: unreachable, blackhole and prohibit routes in main
 // are answers that suppress_prefixlength does not suppress. One that covers a
 // tunnel route silences it; Apply warns of each.
+//
+// # Kill switch
+//
+// Routes of a TUN go with its process, and then the host's own decide. A table of
+// nftables stays (KillSwitch): what the tunnel's routes hold leaves by it or not
+// at all. Whatever the routes say, it has the last word.
 package hostnet
 
 import (

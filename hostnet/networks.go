@@ -2,11 +2,11 @@ package hostnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"path"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -98,24 +98,19 @@ func WatchNetworks(ctx context.Context, report func()) error {
 	}
 	signal := make(chan struct{}, 1)
 	ended := make(chan error, len(sockets))
+	var wg sync.WaitGroup
 	for _, c := range sockets {
-		about := aboutNetworks
+		matters := aboutNetworks
 		if c != routes {
-			about = aboutTables
+			matters = aboutTables
 		}
-		go func() { ended <- readAbout(c, about, signal) }()
+		wg.Go(func() { ended <- readEvents(c, matters, signal) })
 	}
 	err = settleSignals(ctx, signal, ended, report)
 	for _, c := range sockets {
 		c.Close()
 	}
-	running := len(sockets)
-	if err != nil {
-		running-- // it has ended already
-	}
-	for range running {
-		<-ended
-	}
+	wg.Wait()
 	if err != nil {
 		return fmt.Errorf("watch networks: %w", err)
 	}
@@ -146,23 +141,6 @@ func settleSignals(ctx context.Context, signal <-chan struct{}, ended <-chan err
 		case <-quiet.C:
 			since = time.Time{}
 			report()
-		}
-	}
-}
-
-// readAbout signals each message that matters until c is closed.
-func readAbout(c *netlink.Conn, matters func(netlink.Message) bool, signal chan<- struct{}) error {
-	for {
-		messages, err := c.Receive()
-		// Without room for an event the kernel says just that.
-		if err != nil && !errors.Is(err, unix.ENOBUFS) {
-			return err
-		}
-		if err != nil || slices.ContainsFunc(messages, matters) {
-			select {
-			case signal <- struct{}{}:
-			default: // one is waiting already
-			}
 		}
 	}
 }

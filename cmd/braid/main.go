@@ -100,7 +100,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newServerCommand(), newClientCommand(), newKeygenCommand(), newPubkeyCommand(),
-		newStatusCommand(), newUplinkCommand(), newDemoCommand(), newCleanupCommand(), newVersionCommand(),
+		newStatusCommand(), newUplinkCommand(), newDemoCommand(), newCleanupCommand(), newKillSwitchCommand(), newVersionCommand(),
 	)
 	root.SetFlagErrorFunc(usage)
 	for _, c := range root.Commands() {
