@@ -23,16 +23,19 @@ type Client struct {
 // ClientTunnel is what a client decides about its tunnel. The rest is the
 // server's to give.
 type ClientTunnel struct {
-	Name       string         // of the interface
-	Routes     []netip.Prefix // what goes into the tunnel
-	Exclude    []netip.Prefix // what does not, unless a longer one of Routes holds it
-	KillSwitch bool           // whether Routes are blocked beside the tunnel
-	Forwarding bool           // whether the host is made a router
-	Masquerade Masquerade     // what it forwards into the tunnel
-	TCP        TCPMode
-	Packets    []netip.Prefix // TCP from or to these travels as packets whatever TCP says
-	Congestion string         // of carriers of streams; "" is not given, see DefaultCongestion
-	Copies     int            // per cent of the slower uplink\'s rate that copies of packets may take
+	Name    string         // of the interface
+	Routes  []netip.Prefix // what goes into the tunnel
+	Exclude []netip.Prefix // what does not, unless a longer one of Routes holds it
+	// ExcludeInterfaces are patterns as of path.Match: the networks behind these
+	// interfaces do not either.
+	ExcludeInterfaces []string
+	KillSwitch        bool       // whether Routes are blocked beside the tunnel
+	Forwarding        bool       // whether the host is made a router
+	Masquerade        Masquerade // what it forwards into the tunnel
+	TCP               TCPMode
+	Packets           []netip.Prefix // TCP from or to these travels as packets whatever TCP says
+	Congestion        string         // of carriers of streams; "" is not given, see DefaultCongestion
+	Copies            int            // per cent of the slower uplink\'s rate that copies of packets may take
 }
 
 // Masquerade is which packets that a client forwards into the tunnel get its own
@@ -79,6 +82,7 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 	routes := unique(each(tunnel.get("routes"), errs, parseRoute), errs, removeOne)
 	exclude := unique(each(tunnel.get("exclude"), errs, parsePrefix), errs, removeOne)
 	c.Tunnel.Routes, c.Tunnel.Exclude = bare(routes), bare(exclude)
+	c.Tunnel.ExcludeInterfaces = bare(unique(each(tunnel.get("exclude_interfaces"), errs, parsePattern), errs, removeOne))
 	for _, x := range exclude {
 		i := slices.IndexFunc(routes, func(r at[netip.Prefix]) bool { return r.value == x.value })
 		if i >= 0 {

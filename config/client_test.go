@@ -44,6 +44,7 @@ func TestClientDefaults(t *testing.T) {
 			name = "braid0"
 			routes = ["0.0.0.0/0", "::/0"]
 			exclude = []
+			exclude_interfaces = []
 			kill_switch = false
 			tcp = "streams"
 			packets = []
@@ -68,6 +69,8 @@ func TestClientInFull(t *testing.T) {
 		name = "vpn"
 		routes = ["10.0.0.0/8", "fd00::/8"]
 		exclude = ["10.1.0.0/16", "169.254.0.0/16", "0.0.0.0/0"]
+		exclude_interfaces = ["docker*", "tailscale0"]
+		kill_switch = true
 		tcp = "packets"
 		packets = ["10.2.0.0/16", "::/0"]
 		congestion = "cubic"
@@ -113,7 +116,8 @@ func TestClientInFull(t *testing.T) {
 		State:           "/srv/braid/state",
 		Tunnel: ClientTunnel{
 			Name: "vpn", Routes: prefixes("10.0.0.0/8", "fd00::/8"), TCP: TCPPackets,
-			Exclude: prefixes("10.1.0.0/16", "169.254.0.0/16", "0.0.0.0/0"),
+			Exclude:           prefixes("10.1.0.0/16", "169.254.0.0/16", "0.0.0.0/0"),
+			ExcludeInterfaces: []string{"docker*", "tailscale0"}, KillSwitch: true,
 			Packets: prefixes("10.2.0.0/16", "::/0"), Congestion: "cubic", Copies: 0,
 			Forwarding: true, Masquerade: MasqueradeNever,
 		},

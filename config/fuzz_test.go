@@ -61,8 +61,10 @@ func FuzzClient(f *testing.F) {
 		}
 		checkNetworks(t, c.Tunnel.Routes)
 		checkNetworks(t, c.Tunnel.Exclude)
-		if c.Tunnel.KillSwitch {
-			t.Fatalf("not available, but accepted: %+v", c.Tunnel)
+		for _, p := range c.Tunnel.ExcludeInterfaces {
+			if again, wrong := parsePattern(p); wrong != nil || again != p {
+				t.Fatalf("pattern %q: again %q, %v", p, again, wrong)
+			}
 		}
 		checkTCP(t, c.Tunnel.TCP, c.Tunnel.Packets, c.Tunnel.Congestion)
 		checkLimits(t, c.Limits)

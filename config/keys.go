@@ -61,6 +61,7 @@ var clientSchema = schema{
 	{key: "tunnel.name", typ: typeString, def: `"braid0"`},
 	{key: "tunnel.routes", typ: typeStrings, def: `["0.0.0.0/0", "::/0"]`},
 	{key: "tunnel.exclude", typ: typeStrings, def: `[]`, example: `["192.168.0.0/16"]`},
+	{key: "tunnel.exclude_interfaces", typ: typeStrings, def: `[]`, example: `["docker*", "tailscale0"]`},
 	{key: "tunnel.kill_switch", typ: typeBool, def: `false`},
 	{key: "tunnel.forwarding", typ: typeBool, def: `false`},
 	{key: "tunnel.masquerade", typ: typeString, def: `"auto"`},

@@ -1,7 +1,7 @@
 package config
 
 // missingFeature is a value that is valid but does nothing yet. Using it is an
-// error, for whoever sets a kill switch relies on it.
+// error, for whoever sets it relies on it.
 type missingFeature struct {
 	key  string
 	used func(*node) bool
@@ -14,13 +14,10 @@ var (
 	serverMissing = []missingFeature{
 		{"tunnel.dns", notEmpty, "it does not set DNS servers on clients", "leave it out"},
 	}
-	clientMissing = []missingFeature{
-		{"tunnel.kill_switch", isTrue, "it does not block traffic beside the tunnel", "leave it out"},
-	}
+	clientMissing = []missingFeature{}
 )
 
 func notEmpty(n *node) bool { return len(n.items) > 0 }
-func isTrue(n *node) bool   { return n.flag }
 
 // checkMissing notes the use of features that are not there yet. It comes
 // after all other checks: a value that is wrong anyhow is noted only once.

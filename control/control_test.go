@@ -126,7 +126,7 @@ func TestFieldNames(t *testing.T) {
 			"streams.list.uplinks.share_pct",
 			"uplinks.configured_role", "uplinks.use", "uplinks.since", "uplinks.min_rtt_ms", "uplinks.jitter_ms",
 			"uplinks.deliver_rx_bps", "uplinks.deliver_tx_bps", "uplinks.beats_sent", "uplinks.beats_lost", "uplinks.deaths",
-			"uplinks.cap_bytes", "uplinks.cap_used_bytes", "uplinks.cap_resets", "overflow_engaged", "overflow_reason",
+			"uplinks.cap_bytes", "uplinks.cap_used_bytes", "uplinks.cap_resets", "overflow_engaged", "overflow_reason", "kill_switch",
 			"events.time", "events.uplink", "events.from", "events.to", "events.reason",
 		}},
 		{sampleServer, []string{"role", "clients.name", "clients.state", "clients.addresses", "clients.uplinks",
@@ -253,6 +253,11 @@ stream to                    age    rate       bytes     over
 		{"client down", &Client{Session: Session{State: SessionDown, Device: "braid0", Reason: "no usable uplink"}}, `
 client down, tunnel braid0
 reason: no usable uplink
+no uplink: no interface has a default route, or the configuration allows none
+`},
+		{"client down behind a kill switch", &Client{Session: Session{State: SessionDown, Device: "braid0"}, KillSwitch: true}, `
+client down, tunnel braid0
+kill switch: closed, nothing of the tunnel's leaves beside it
 no uplink: no interface has a default route, or the configuration allows none
 `},
 		{"client down with streams that wait", &Client{Session: Session{State: SessionDown, Device: "braid0"}, Streams: Streams{Open: 2, Opened: 2}}, `

@@ -39,6 +39,9 @@ type Client struct {
 	// Events is the last changes of uplinks' states, at most MaxEvents, the
 	// oldest first.
 	Events []Event `json:"events"`
+	// KillSwitch is whether what the tunnel's routes hold is blocked beside the
+	// tunnel.
+	KillSwitch bool `json:"kill_switch"`
 }
 
 // Session is a client's association with its server.

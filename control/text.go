@@ -38,6 +38,9 @@ func (s *Client) text(b *strings.Builder) {
 	if s.Session.State == SessionUp && !s.Session.MPTCP {
 		b.WriteString("the connection is plain TCP: one uplink only\n")
 	}
+	if s.KillSwitch {
+		b.WriteString("kill switch: closed, nothing of the tunnel's leaves beside it\n")
+	}
 	if len(s.Uplinks) == 0 {
 		b.WriteString(noUplink)
 	} else {

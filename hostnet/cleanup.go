@@ -17,8 +17,8 @@ type Report struct {
 // Cleanup undoes what dead daemons left: it applies an empty wish to every
 // state file of stateDir whose owner is gone, and then removes whatever else
 // carries our Protocol in our priorities and tables and belongs to nobody
-// alive. State of a living owner is left alone and gives an error that is
-// ErrOwned; the rest is cleaned all the same.
+// alive, kill switches included. State of a living owner is left alone and gives
+// an error that is ErrOwned; the rest is cleaned all the same.
 func Cleanup(host Host, stateDir string) (Report, error) {
 	var report Report
 	me, err := self()
@@ -49,6 +49,9 @@ func Cleanup(host Host, stateDir string) (Report, error) {
 	}
 	if err := sweep(host, StatePath(stateDir, ""), me, &report); err != nil {
 		errs = append(errs, err)
+	}
+	if err := sweepSwitches(host, stateDir, &report); err != nil && !errors.Is(err, ErrOwned) {
+		errs = append(errs, err) // who owns a switch was told above
 	}
 	return report, errors.Join(errs...)
 }

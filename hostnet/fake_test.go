@@ -24,6 +24,9 @@ type fakeHost struct {
 	sysctls map[string]string
 	nat     map[string][]string
 	filters []Filter
+	// killSwitches are the texts of the tables' rules.
+	killSwitches map[string][]string
+	attached     []Network
 
 	log []string
 	// fail is asked before each change; an error is the change's. When after
@@ -46,7 +49,7 @@ type fakeRule struct {
 // newFakeHost has a TUN of this process, a second TUN, two uplinks, a LAN,
 // and things that others have made.
 func newFakeHost() *fakeHost {
-	h := &fakeHost{addrs: map[int][]netip.Prefix{}, sysctls: map[string]string{}, nat: map[string][]string{}}
+	h := &fakeHost{addrs: map[int][]netip.Prefix{}, sysctls: map[string]string{}, nat: map[string][]string{}, killSwitches: map[string][]string{}}
 	for i, name := range []string{"lo", "dsl", "wwan0.5", "lan", "braid0", "braid1"} {
 		l := Link{Name: name, Index: i + 1, MTU: 1500, Up: !strings.HasPrefix(name, "braid")}
 		h.links = append(h.links, l)
@@ -65,6 +68,7 @@ func newFakeHost() *fakeHost {
 	h.sysctls["net.ipv4.conf.lan.forwarding"] = "1"
 	h.sysctls["net.ipv6.conf.lan.forwarding"] = "1" // and so it learns nothing from routers
 	h.addrs[2] = prefixes("192.0.2.7/24")
+	h.attached = []Network{{"dsl", prefix("192.0.2.0/24")}, {"lan", prefix("192.168.10.0/24")}, {"lan", prefix("fd00:10::/64")}, {"braid1", prefix("10.88.0.0/24")}}
 	h.nat["docker"] = []string{"172.17.0.0/16"}
 	h.rules = append(h.rules, fakeRule{Rule{Priority: 9003, Table: 100, Mark: 1, Suppress: -1}, 3}, fakeRule{Rule{Priority: 5210, Table: tableMain, Suppress: -1}, Protocol})
 	h.routes = append(h.routes, fakeRoute{Route{Table: tableMain, Dst: prefix("0.0.0.0/0"), Device: "dsl", Gateway: netip.MustParseAddr("192.0.2.1")}, 2, 16},
@@ -151,6 +155,27 @@ func (h *fakeHost) NAT(table string) ([]string, bool, error) {
 
 func (h *fakeHost) Filters(string) ([]Filter, error) { return h.filters, nil }
 
+func (h *fakeHost) Attached() ([]Network, error) { return slices.Clone(h.attached), nil }
+
+// Behind knows only what is attached.
+func (h *fakeHost) Behind(patterns []string) (out []Network, err error) {
+	for _, n := range h.attached {
+		if matchesAny(patterns, n.Device) {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+func (h *fakeHost) KillSwitch(table string) ([]string, bool, error) {
+	texts, ok := h.killSwitches[table]
+	return slices.Clone(texts), ok, nil
+}
+
+func (h *fakeHost) KillSwitches() ([]string, error) {
+	return slices.Sorted(maps.Keys(h.killSwitches)), nil
+}
+
 func (h *fakeHost) Do(c Change) error {
 	if h.fail != nil {
 		if after, err := h.fail(c); err != nil {
@@ -218,6 +243,11 @@ func (h *fakeHost) do(c Change) error {
 		delete(h.nat, o.Table)
 		if !c.Remove {
 			h.nat[o.Table] = o.lines()
+		}
+	case KillSwitchTable:
+		delete(h.killSwitches, o.Table)
+		if !c.Remove {
+			h.killSwitches[o.Table] = o.texts()
 		}
 	}
 	return nil
@@ -311,6 +341,11 @@ func (h *fakeHost) dump() string {
 	}
 	for name, lines := range h.nat {
 		out = append(out, fmt.Sprintf("nat %s %q", name, lines))
+	}
+	for name, rules := range h.killSwitches {
+		for _, r := range rules {
+			out = append(out, name+" "+r)
+		}
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")

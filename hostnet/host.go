@@ -32,6 +32,14 @@ type Host interface {
 	// Filters lists the chains of others that may drop what is forwarded, with
 	// those that they lead to.
 	Filters(device string) ([]Filter, error)
+	// Attached lists the networks on the interfaces' links, Behind those behind
+	// interfaces whose names match a pattern.
+	Attached() ([]Network, error)
+	Behind(patterns []string) ([]Network, error)
+	// KillSwitch lists the rules of a kill switch as texts; false if there is no
+	// such table, or not all of it. KillSwitches lists the tables that there are.
+	KillSwitch(table string) ([]string, bool, error)
+	KillSwitches() ([]string, error)
 	// Do makes one change. Adding what is there and removing what is not are
 	// no errors.
 	Do(Change) error
@@ -55,7 +63,7 @@ type Change struct {
 func (c Change) String() string { return c.Object.command(c.Remove) }
 
 // Object is something of the host's network that braid makes: Address,
-// LinkMTU, LinkUp, Route, Rule, Setting or NAT.
+// LinkMTU, LinkUp, Route, Rule, Setting, NAT or KillSwitchTable.
 type Object interface{ command(remove bool) string }
 
 // Address is an address of a device, without the kernel's route for its

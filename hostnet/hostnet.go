@@ -47,6 +47,12 @@
 // One thing cannot be had: unreachable, blackhole and prohibit routes in main
 // are answers that suppress_prefixlength does not suppress. One that covers a
 // tunnel route silences it; Apply warns of each.
+//
+// # Kill switch
+//
+// Routes of a TUN go with its process, and then the host's own decide. A table of
+// nftables stays (KillSwitch): what the tunnel's routes hold leaves by it or not
+// at all. Whatever the routes say, it has the last word.
 package hostnet
 
 import (
@@ -111,6 +117,9 @@ type Desired struct {
 	// Exclude are networks that Routes shall not take, unless a route is
 	// longer than the exclusion.
 	Exclude []netip.Prefix
+	// ExcludeBehind are patterns of interfaces' names (path.Match). The networks
+	// behind those, by whatever table, count as Exclude; default routes do not.
+	ExcludeBehind []string
 	// Mark is the firewall mark of the carriers' sockets, which never enter
 	// the tunnel. 0: there are none (a server).
 	Mark uint32
@@ -134,6 +143,8 @@ type Desired struct {
 	// Passages are which connections may begin from the TUN to the TUN. None:
 	// all may.
 	Passages []Passage
+	// KillSwitch is closed before anything else is changed, and lifted last.
+	KillSwitch KillSwitch
 	// Forwarding makes the host a router, for IPv4 and IPv6.
 	Forwarding bool
 	// Sysctls are further settings by key and value as sysctl(8) prints them
@@ -144,7 +155,7 @@ type Desired struct {
 
 // empty reports whether nothing is wanted.
 func (d Desired) empty() bool {
-	return d.Device == "" && len(d.Uplinks) == 0 && !d.Forwarding && len(d.Sysctls) == 0
+	return d.Device == "" && len(d.Uplinks) == 0 && !d.Forwarding && len(d.Sysctls) == 0 && d.KillSwitch.Device == ""
 }
 
 // validate finds what no host could do.
@@ -152,11 +163,14 @@ func (d Desired) validate() error {
 	if d.Device == "" && (len(d.Addresses)+len(d.Routes) > 0 || d.filters() || d.MTU != 0) {
 		return fmt.Errorf("addresses, routes, masquerading, forwards and MTU need a device")
 	}
-	if strings.ContainsAny(d.Device, "/ \t\n") || d.Device == "." || d.Device == ".." || len(d.Device) > 15 {
-		return fmt.Errorf("device %q: not an interface name", d.Device)
+	for _, name := range []string{d.Device, d.KillSwitch.Device} {
+		if strings.ContainsAny(name, "/ \t\n") || name == "." || name == ".." || len(name) > 15 {
+			return fmt.Errorf("device %q: not an interface name", name)
+		}
 	}
 	for what, list := range map[string][]netip.Prefix{
 		"address": d.Addresses, "route": d.Routes, "exclusion": d.Exclude, "masquerade": d.Masquerade, "source": d.Sources,
+		"route of the kill switch": d.KillSwitch.Routes,
 	} {
 		for _, p := range list {
 			if !p.IsValid() || p.Addr().Is4In6() {

@@ -163,6 +163,24 @@ func (k *Kernel) NAT(table string) (lines []string, ok bool, err error) {
 	return lines, ok, err
 }
 
+// KillSwitch lists the rules of a kill switch.
+func (k *Kernel) KillSwitch(table string) (texts []string, ok bool, err error) {
+	err = k.ns.do(func() error {
+		texts, ok, err = readKillSwitch(table)
+		return err
+	})
+	return texts, ok, err
+}
+
+// KillSwitches lists the tables of kill switches.
+func (k *Kernel) KillSwitches() (tables []string, err error) {
+	err = k.ns.do(func() error {
+		tables, err = listKillSwitches()
+		return err
+	})
+	return tables, err
+}
+
 // inventory looks at all that uplinks are found in.
 func (k *Kernel) inventory() (inventory, error) {
 	var inv inventory

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +81,7 @@ func killedWish(device string) Desired {
 	d.Uplinks = nil
 	d.Forwarding = true
 	d.Masquerade = prefixes("10.77.0.0/24")
+	d.KillSwitch = KillSwitch{Device: device, Routes: prefixes("0.0.0.0/0", "::/0"), Servers: []netip.AddrPort{netip.MustParseAddrPort("203.0.113.10:443")}}
 	return d
 }
 
@@ -111,8 +113,16 @@ func TestKernelKilled(t *testing.T) {
 			if got := s.routeTo("203.0.113.5"); got != device {
 				t.Errorf("while it runs, packets go out by %s", got)
 			}
+			closed, err := KillSwitches(k, dir)
+			if err != nil || len(closed) != 1 || closed[0].Owner != c.Process.Pid {
+				t.Errorf("kill switches while it runs: %+v, %v", closed, err)
+			}
 			c.Process.Kill()
 			c.Wait()
+			closed, err = KillSwitches(k, dir)
+			if err != nil || len(closed) != 1 || closed[0] != (ClosedSwitch{Device: device}) {
+				t.Errorf("kill switches after its death: %+v, %v", closed, err)
+			}
 			report, err := Cleanup(k, dir)
 			if err != nil || len(report.Removed) == 0 || len(report.Left) > 0 {
 				t.Errorf("Cleanup: %+v, %v", report, err)

@@ -1,6 +1,7 @@
 package hostnet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,7 +63,7 @@ func (m *Manager) Apply(d Desired) error {
 			return nil // nothing was ever done
 		}
 	}
-	if err := m.claim(d.Device); err != nil {
+	if err := m.claim(cmp.Or(d.Device, d.KillSwitch.Device)); err != nil {
 		return fmt.Errorf("apply host network: %w", err)
 	}
 	before := len(m.done)
@@ -106,8 +107,14 @@ func (m *Manager) claim(device string) error {
 	}
 	st := state{Version: stateVersion, Owner: m.me, Namespace: m.host.Namespace(), Slot: -1}
 	if old.Namespace == st.Namespace && old.Owner.Boot == m.me.Boot {
-		st.Devices, st.NAT, st.Settings = old.Devices, old.NAT, old.Settings
+		st.Devices, st.NAT, st.Settings, st.KillSwitches = old.Devices, old.NAT, old.Settings, old.KillSwitches
 		st.Slot = old.Slot
+	}
+	if tables, err := m.host.KillSwitches(); err == nil {
+		table := killSwitchTable(device) // of one whose state is lost
+		if slices.Contains(tables, table) && !slices.Contains(st.KillSwitches, table) {
+			st.KillSwitches = append(st.KillSwitches, table)
+		}
 	}
 	taken, err := m.takenSlots(append(st.names(), device))
 	if err != nil {
@@ -165,12 +172,14 @@ func (m *Manager) apply(d Desired) error {
 	if err != nil {
 		return err
 	}
+	behind, err := m.behind(d)
+	errs := []error{err, m.closeSwitch(d, behind)}
+	d.Exclude = excluded(d.Exclude, behind)
 	device, err := m.adopt(d.Device, links)
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
 	// The MTU first, for the kernel allows no IPv6 below 1280.
-	var errs []error
 	if mtu := m.wantedMTU(d, device); mtu != device.MTU {
 		errs = append(errs, m.do(Change{Object: LinkMTU{d.Device, mtu}}))
 	}
@@ -232,7 +241,7 @@ func (m *Manager) apply(d Desired) error {
 			break
 		}
 	}
-	errs = append(errs, m.restore(wanted, nil))
+	errs = append(errs, m.restore(wanted, nil), m.liftSwitches(d))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ type state struct {
 	Devices   []savedLink  `json:"devices,omitempty"`
 	NAT       []string     `json:"nat,omitempty"` // names of our nftables tables
 	Settings  []savedValue `json:"settings,omitempty"`
+	// KillSwitches are the names of our nftables tables that block.
+	KillSwitches []string `json:"kill_switches,omitempty"`
 }
 
 const stateVersion = 1

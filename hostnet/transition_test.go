@@ -1,6 +1,7 @@
 package hostnet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,13 +47,21 @@ func randomDesired(r *rand.Rand) Desired {
 			Uplink{Name: "lan", Index: 4, Addresses: addresses("192.0.2.7"), Default4: true, Gateway4: netip.MustParseAddr("192.0.2.1")},
 		)
 	}
+	d.Exclude = some(r, prefixes("192.168.0.0/16", "10.1.0.0/16", "fc00::/7", "203.0.113.0/24")...)
+	d.ExcludeBehind = some(r, "la?", "dsl*")
+	if r.IntN(2) == 0 {
+		d.KillSwitch = KillSwitch{
+			Device: cmp.Or(d.Device, "braid0"), Routes: some(r, prefixes("0.0.0.0/0", "::/0", "10.0.0.0/8", "192.168.1.0/24")...),
+			Servers:   some(r, netip.MustParseAddrPort("203.0.113.10:443"), netip.MustParseAddrPort("[2001:db8:1::1]:443")),
+			Resolvers: some(r, addresses("192.0.2.53", "2001:db8::53")...),
+		}
+	}
 	if d.Device == "" {
 		return d
 	}
 	d.MTU = one(r, 0, 1280, 1500, 9000) // less: TestMTUWithoutIPv6
 	d.Addresses = some(r, prefixes("10.77.0.2/24", "10.77.0.3/24", "10.77.1.2/32", "fd77::2/64", "fd77::3/128")...)
 	d.Routes = some(r, prefixes("0.0.0.0/0", "::/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/16", "192.168.1.0/24", "2001:db8:1::/48", "203.0.113.9/32")...)
-	d.Exclude = some(r, prefixes("192.168.0.0/16", "10.1.0.0/16", "fc00::/7", "203.0.113.0/24")...)
 	d.Masquerade = some(r, prefixes("10.77.0.0/24", "fd77::/64", "0.0.0.0/0")...)
 	d.Sources = some(r, prefixes("10.77.0.2/32", "192.168.10.0/24")...)
 	d.Forwards = some(r, Forward{First: 22, Last: 22, To: netip.MustParseAddrPort("10.77.0.2:22")})

@@ -62,7 +62,7 @@ func (k *Kernel) Watch(ctx context.Context, allow func(name string) bool, report
 	signal := make(chan struct{}, 1)
 	var failed error
 	go func() {
-		failed = readEvents(events, signal)
+		failed = readEvents(events, aboutUplinks, signal)
 		close(signal)
 	}()
 	err = follow(ctx, signal, k.inventory, allow, report)
@@ -96,15 +96,15 @@ func subscribe() (*netlink.Conn, error) {
 	return c, nil
 }
 
-// readEvents signals when uplinks may have changed, until c is closed.
-func readEvents(c *netlink.Conn, signal chan<- struct{}) error {
+// readEvents signals each message that matters, until c is closed.
+func readEvents(c *netlink.Conn, matters func(netlink.Message) bool, signal chan<- struct{}) error {
 	for {
 		messages, err := c.Receive()
 		// Without room for an event the kernel says just that: look anew.
 		if err != nil && !errors.Is(err, unix.ENOBUFS) {
 			return err
 		}
-		if err != nil || slices.ContainsFunc(messages, aboutUplinks) {
+		if err != nil || slices.ContainsFunc(messages, matters) {
 			select {
 			case signal <- struct{}{}:
 			default: // one is waiting already

@@ -162,7 +162,7 @@ func TestKernelWatchOverrun(t *testing.T) {
 	sockets[0].Close()
 
 	signal, done := make(chan struct{}, 1), make(chan error, 1)
-	go func() { done <- readEvents(sockets[1], signal) }()
+	go func() { done <- readEvents(sockets[1], aboutUplinks, signal) }()
 	for _, command := range []string{"", "route add default via 192.0.2.1"} { // the overrun, then an event
 		if command != "" {
 			s.ip(command)

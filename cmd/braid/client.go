@@ -28,6 +28,7 @@ func newClientCommand() *cobra.Command {
 // gave it.
 type clientHost struct {
 	manager *hostnet.Manager
+	remains *hostnet.Desired // of the host's network after a failure; changed only while it runs
 	log     *slog.Logger
 
 	mu      sync.Mutex // guards what follows
@@ -45,10 +46,10 @@ type clientHost struct {
 // (net.mptcp.blackhole_timeout, since Linux 6.12).
 var clientSysctls = map[string]string{"net.mptcp.blackhole_timeout": "0"}
 
-func newClientHost(cfg *config.Client, m *hostnet.Manager, log *slog.Logger) *clientHost {
-	return &clientHost{cfg: cfg, manager: m, log: log, roles: map[string]config.Role{}, desired: hostnet.Desired{
-		Device: cfg.Tunnel.Name, Mark: carrierMark, Sysctls: clientSysctls,
-	}}
+func newClientHost(cfg *config.Client, b *base, log *slog.Logger) *clientHost {
+	d := closedHost(cfg)
+	d.Device, d.Sysctls = cfg.Tunnel.Name, clientSysctls
+	return &clientHost{cfg: cfg, manager: b.net, remains: &b.remains, log: log, roles: map[string]config.Role{}, desired: d}
 }
 
 // setUplinks takes what the host has now and tells use what the tunnel may use:
@@ -138,9 +139,9 @@ func (h *clientHost) configure(s tunnel.Settings) error {
 	h.desired.Addresses = s.Addresses
 	h.given = s.Routes
 	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, s.Routes)
-	h.desired.Exclude = h.cfg.Tunnel.Exclude
 	h.desired.Forwarding = h.cfg.Tunnel.Forwarding
 	h.desired.Sources = clientSources(h.cfg.Tunnel.Masquerade, s)
+	h.desired.KillSwitch.Learning = false
 	return h.manager.Apply(h.desired)
 }
 
@@ -153,7 +154,9 @@ func (h *clientHost) setServers(list []netip.AddrPort) {
 		servers = append(servers, s.Addr().Unmap())
 	}
 	slices.SortFunc(servers, netip.Addr.Compare)
-	if servers = slices.Compact(servers); !slices.Equal(servers, h.desired.Servers) {
+	servers = slices.Compact(servers)
+	changed := h.setPassedLocked(list)
+	if changed || !slices.Equal(servers, h.desired.Servers) {
 		h.desired.Servers = servers
 		h.applyLocked()
 	}
@@ -187,6 +190,12 @@ func (h *clientHost) uplinks() (found []hostnet.Uplink, roleOf func(name string)
 
 func runClient(ctx context.Context, file *config.File[config.Client], log *slog.Logger) (err error) {
 	cfg := file.Config
+	// A kill switch blocks before anything that can fail.
+	b, err := openHost(cfg.Tunnel.Name, filepath.Dir(cfg.Control), closedHost(cfg), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeClient(ctx, b, cfg)) }()
 	key, err := loadKey(cfg.PrivateKeyFile)
 	if err != nil {
 		return err
@@ -202,13 +211,11 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 	if err := congestion.check(); err != nil {
 		return err
 	}
-	b, err := openBase(cfg.Tunnel.Name, filepath.Dir(cfg.Control), log)
-	if err != nil {
+	if err := b.open(cfg.Tunnel.Name); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.close()) }()
 
-	host := newClientHost(cfg, b.net, log)
+	host := newClientHost(cfg, b, log)
 	names := newResolver(cfg.Servers, log)
 	caps, err := loadCaps(cfg, log)
 	if err != nil {
@@ -222,6 +229,7 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 	client := tunnel.NewClient(tunnel.ClientConfig{
 		Device: b.device, Dialer: &dialer{b.paths, names, congestion}, TLS: tlsConfig, Key: key.Public(),
 		Servers: func(ctx context.Context) ([]netip.AddrPort, error) {
+			host.setResolvers(names.resolvers())
 			list, err := names.addresses(ctx)
 			host.setServers(list)
 			return list, err
@@ -238,14 +246,16 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 	live.begin(cfg, client, host, names, caps)
 	serve, err := serveControl(cfg.Control, func() any {
 		found, roles, unusable := host.uplinks()
-		return clientStatus(live.now.Load(), client.Status(), found, roles, unusable)
+		s := clientStatus(live.now.Load(), client.Status(), found, roles, unusable)
+		s.KillSwitch = cfg.Tunnel.KillSwitch
+		return s
 	}, control.Changes{Roles: roleChanger{host, client}, Config: reload})
 	if err != nil {
 		return err
 	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), reload.run, func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, host.keep, host.followNetworks, caps.keep(client), reload.run, func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
 	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil }, func(ctx context.Context) error {

@@ -103,35 +103,59 @@ type base struct {
 	net    *hostnet.Manager
 	device *tun.Device
 	paths  *mptcp.PathManager
+	// remains is what of the host's network stays when all is closed: nothing,
+	// or a kill switch.
+	remains hostnet.Desired
 }
 
 // openBase checks the host and opens what both daemons need of it. What it has
 // to remember for cleanup goes into dir.
-func openBase(device, dir string, log *slog.Logger) (b *base, err error) {
+func openBase(device, dir string, log *slog.Logger) (*base, error) {
+	b, err := openHost(device, dir, hostnet.Desired{}, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.open(device); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+// openHost is the first part of openBase: it opens the host's network and makes
+// it as first says, which is also what remains, until remains is another.
+func openHost(device, dir string, first hostnet.Desired, log *slog.Logger) (*base, error) {
 	if os.Geteuid() != 0 {
 		return nil, &hintedError{errors.New("not allowed to change the host's network"), "run braid as root"}
 	}
-	if err := checkSupport(log); err != nil {
+	b := &base{dir: dir, log: log, remains: first}
+	var err error
+	if b.host, err = hostnet.OpenHost(); err != nil {
 		return nil, err
 	}
-	b = &base{dir: dir, log: log}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, b.close())
-		}
-	}()
-	if b.paths, err = mptcp.OpenPathManager(); err != nil {
-		return b, err
-	}
-	if b.host, err = hostnet.OpenHost(); err != nil {
-		return b, err
-	}
 	b.net = hostnet.New(b.host, hostnet.StatePath(dir, device), log)
-	b.device, err = tun.Create(device)
-	return b, err
+	if first.KillSwitch.Device == "" {
+		return b, nil
+	}
+	if err := b.net.Apply(first); err != nil {
+		return nil, errors.Join(err, b.host.Close())
+	}
+	return b, nil
 }
 
-// close undoes all that was done to the host.
+// open is the second part of openBase. After an error there is still something to
+// close.
+func (b *base) open(device string) (err error) {
+	if err := checkSupport(b.log); err != nil {
+		return err
+	}
+	if b.paths, err = mptcp.OpenPathManager(); err != nil {
+		return err
+	}
+	b.device, err = tun.Create(device)
+	return err
+}
+
+// close undoes all that was done to the host, but for what remains.
 func (b *base) close() error {
 	var errs []error
 	if b.device != nil {
@@ -140,7 +164,7 @@ func (b *base) close() error {
 		}
 	}
 	if b.net != nil {
-		errs = append(errs, b.net.Undo())
+		errs = append(errs, b.net.Apply(b.remains))
 	}
 	if b.host != nil {
 		errs = append(errs, b.host.Close())

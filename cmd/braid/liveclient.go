@@ -74,9 +74,9 @@ func (h *clientHost) follow(cfg *config.Client, use func([]tunnel.Uplink)) error
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.cfg = cfg
+	h.followsLocked(closedHost(cfg))
 	if len(h.desired.Addresses) > 0 { // the server has said what else there is
 		h.desired.Routes = slices.Concat(cfg.Tunnel.Routes, h.given)
-		h.desired.Exclude = cfg.Tunnel.Exclude
 	}
 	h.setUplinksLocked(h.found, use)
 	return h.manager.Apply(h.desired)

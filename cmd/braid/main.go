@@ -107,7 +107,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newServerCommand(), newClientCommand(), newInviteCommand(), newUpCommand(), newRevokeCommand(), newClientsCommand(),
-		newReloadCommand(), newStatusCommand(), newUplinkCommand(), newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newCleanupCommand(), newVersionCommand(),
+		newReloadCommand(), newStatusCommand(), newUplinkCommand(), newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newCleanupCommand(), newKillSwitchCommand(), newVersionCommand(),
 	)
 	root.SetFlagErrorFunc(usage)
 	usageOfArgs(root)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,9 +36,10 @@ type resolver struct {
 
 func newResolver(names []config.HostPort, log *slog.Logger) *resolver {
 	// Go's own resolver, because only its sockets can be marked.
+	var turn atomic.Uint32
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		d := net.Dialer{Control: setMark}
-		return d.DialContext(ctx, network, address)
+		return d.DialContext(ctx, network, pastStub(address, upstreamResolvers(resolverFiles), turn.Add(1)))
 	}}
 	return &resolver{
 		names: names, log: log, known: make([][]netip.AddrPort, len(names)),

@@ -22,7 +22,7 @@ func newStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show what the running braid does",
 		Long: "status asks the running client or server. Without --control it asks every braid that has its\n" +
-			"control socket in " + runDir + ".",
+			"control socket in " + runDir + ". It also tells of a kill switch whose client does not run.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return showStatus(cmd, socket, asJSON)
 		},
@@ -33,6 +33,16 @@ func newStatusCommand() *cobra.Command {
 }
 
 func showStatus(cmd *cobra.Command, socket string, asJSON bool) error {
+	// For programs the output is JSON of daemons and nothing else.
+	orphans := cmd.OutOrStdout()
+	if asJSON {
+		orphans = cmd.ErrOrStderr()
+	}
+	dir := runDir
+	if socket != "" {
+		dir = filepath.Dir(socket)
+	}
+	defer writeOrphans(orphans, dir)
 	var errs []error
 	shown := 0
 	for _, s := range controlSockets(socket) {

@@ -127,8 +127,8 @@ func TestCommandLine(t *testing.T) {
 		{"unknown flag", []string{"client", "--fast"}, 2, []string{"--fast", "hint: "}},
 		{"too many arguments", []string{"status", "x"}, 2, []string{"hint: see: braid status --help"}},
 		{"no configuration", []string{"client", "-c", filepath.Join(dir, "none")}, 2, []string{"error: configuration", "none"}},
-		{"all faults at once", []string{"client", "-c", write("bad.toml", "sevrer = 1\n[tunnel]\ntcp = \"streams\"\nkill_switch = true\n")}, 2,
-			[]string{"sevrer", "did you mean server?", "private_key_file", "server_public_key", "tunnel.kill_switch", "not available in this version"}},
+		{"all faults at once", []string{"client", "-c", write("bad.toml", "sevrer = 1\n[tunnel]\ntcp = \"streams\"\nkill_switch = 1\n")}, 2,
+			[]string{"sevrer", "did you mean server?", "private_key_file", "server_public_key", "tunnel.kill_switch", "must be a boolean"}},
 		{"no key", []string{"client", "-c", write("nokey.toml", strings.Replace(good, `"key"`, `"nokey"`, 1))}, 2, []string{"nokey", "hint: make a key with: braid keygen"}},
 		{"nobody there", []string{"status", "--control", filepath.Join(dir, "s")}, 1, []string{"hint: no braid is running"}},
 	}
