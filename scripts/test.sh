@@ -15,11 +15,13 @@ quick=
 [ "${1:-}" != -quick ] || quick=1
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+fuzzed=$(mktemp)
+fuzzing=
+trap 'rm -f "$log" "$fuzzed"; [ -z "$fuzzing" ] || kill "$fuzzing" 2>/dev/null || true' EXIT
 
 step() { printf '\n== %s (%ds)\n' "$1" "$SECONDS"; }
 
-fuzz() { go test -run '^$' -fuzz "^$1\$" -fuzztime "${fuzz_seconds}s" "$2" >"$log" 2>&1; }
+fuzz() { nice -n 19 go test -run '^$' -fuzz "^$1\$" -fuzztime "${fuzz_seconds}s" "$2" >"$log" 2>&1; }
 
 # Before Go 1.27 the end of -fuzztime can be taken for a failure on a loaded
 # machine (go.dev/issue/75804): nothing was found then.
@@ -66,21 +68,28 @@ step "tests with the race detector"
 mapfile -t packages < <(go list ./... | grep -v /lab/e2e)
 go test -race -timeout 10m "${packages[@]}"
 
-step "fuzzing, ${fuzz_seconds}s each"
-mapfile -t folders < <(go list -f '{{.Dir}}' ./...)
-for dir in "${folders[@]}"; do
-	mapfile -t targets < <(cat "$dir"/*_test.go 2>/dev/null | sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p')
-	for target in "${targets[@]}"; do
-		if ! fuzz "$target" "$dir" && ! { ended_late && fuzz "$target" "$dir"; }; then
-			cat "$log"
-			fail "fuzzing $target failed" "the failing input is in $dir/testdata/fuzz"
-		fi
-		echo "$target: ok"
+# The end-to-end tests wait most of the time, so fuzzing takes what they leave.
+fuzz_all() {
+	local dir target folders targets
+	mapfile -t folders < <(go list -f '{{.Dir}}' ./...)
+	for dir in "${folders[@]}"; do
+		mapfile -t targets < <(cat "$dir"/*_test.go 2>/dev/null | sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p')
+		for target in "${targets[@]}"; do
+			if ! fuzz "$target" "$dir" && ! { ended_late && fuzz "$target" "$dir"; }; then
+				cat "$log"
+				fail "fuzzing $target failed" "the failing input is in $dir/testdata/fuzz"
+			fi
+			echo "$target: ok"
+		done
 	done
-done
+}
 
-step "end to end in the lab"
+step "end to end in the lab, and fuzzing, ${fuzz_seconds}s each"
 need_commands wget=wget git=git rsync=rsync chromium=chromium
+fuzz_all >"$fuzzed" 2>&1 &
+fuzzing=$!
 go test -count=1 -timeout "${E2E_TIMEOUT:-15m}" ./lab/e2e
+wait "$fuzzing" || { cat "$fuzzed"; exit 1; }
+cat "$fuzzed"
 
 step "all good"
