@@ -90,6 +90,7 @@ fuzz_all >"$fuzzed" 2>&1 &
 fuzzing=$!
 go test -count=1 -timeout "${E2E_TIMEOUT:-15m}" ./lab/e2e
 wait "$fuzzing" || { cat "$fuzzed"; exit 1; }
+fuzzing=
 cat "$fuzzed"
 
 step "all good"
