@@ -23,6 +23,9 @@ type fakeHost struct {
 	rejects []netip.Prefix
 	sysctls map[string]string
 	nat     map[string][]netip.Prefix
+	methods []DNSMethod // that this host needs
+	dns     map[savedDNS][]netip.Addr
+	leftDNS string // the device of a dead process's file
 
 	log []string
 	// fail is asked before each change; an error is the change's. When after
@@ -45,7 +48,8 @@ type fakeRule struct {
 // newFakeHost has a TUN of this process, a second TUN, two uplinks, a LAN,
 // and things that others have made.
 func newFakeHost() *fakeHost {
-	h := &fakeHost{addrs: map[int][]netip.Prefix{}, sysctls: map[string]string{}, nat: map[string][]netip.Prefix{}}
+	h := &fakeHost{addrs: map[int][]netip.Prefix{}, sysctls: map[string]string{}, nat: map[string][]netip.Prefix{},
+		methods: []DNSMethod{DNSFile}, dns: map[savedDNS][]netip.Addr{}}
 	for i, name := range []string{"lo", "dsl", "wwan0.5", "lan", "braid0", "braid1"} {
 		l := Link{Name: name, Index: i + 1, MTU: 1500, Up: !strings.HasPrefix(name, "braid")}
 		h.links = append(h.links, l)
@@ -148,6 +152,18 @@ func (h *fakeHost) NAT(table string) ([]netip.Prefix, bool, error) {
 	return ranges, ok, nil
 }
 
+func (h *fakeHost) DNS(device string) (DNS, error) {
+	d := DNS{Methods: h.methods, Set: map[DNSMethod][]netip.Addr{}, Own: addresses("192.0.2.1")}
+	for s, servers := range h.dns {
+		if s.Device == device {
+			d.Set[s.Method] = servers
+		}
+	}
+	return d, nil
+}
+
+func (h *fakeHost) LeftDNS() (string, error) { return h.leftDNS, nil }
+
 func (h *fakeHost) Do(c Change) error {
 	if h.fail != nil {
 		if after, err := h.fail(c); err != nil {
@@ -211,6 +227,19 @@ func (h *fakeHost) do(c Change) error {
 				}
 			}
 		}
+	case Nameservers:
+		delete(h.dns, savedDNS{o.Method, o.Device})
+		if c.Remove {
+			if o.Method == DNSFile && h.leftDNS == o.Device {
+				h.leftDNS = ""
+			}
+			break
+		}
+		if o.Method == DNSFile { // there is one file for all
+			maps.DeleteFunc(h.dns, func(s savedDNS, _ []netip.Addr) bool { return s.Method == DNSFile })
+			h.leftDNS = ""
+		}
+		h.dns[savedDNS{o.Method, o.Device}] = o.Servers
 	case NAT:
 		delete(h.nat, o.Table)
 		if !c.Remove {
@@ -308,6 +337,9 @@ func (h *fakeHost) dump() string {
 	}
 	for name, ranges := range h.nat {
 		out = append(out, fmt.Sprintf("nat %s %v", name, ranges))
+	}
+	for s, servers := range h.dns {
+		out = append(out, fmt.Sprintf("dns %v %v", s, servers))
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")

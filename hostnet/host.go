@@ -29,6 +29,12 @@ type Host interface {
 	// NAT lists what a table of ours masquerades; false if there is no such
 	// table.
 	NAT(table string) ([]netip.Prefix, bool, error)
+	// DNS says how this host finds nameservers, and what of that is from us for a
+	// device.
+	DNS(device string) (DNS, error)
+	// LeftDNS returns the device for which a dead process has set /etc/resolv.conf,
+	// or "".
+	LeftDNS() (device string, err error)
 	// Do makes one change. Adding what is there and removing what is not are
 	// no errors.
 	Do(Change) error
@@ -52,7 +58,7 @@ type Change struct {
 func (c Change) String() string { return c.Object.command(c.Remove) }
 
 // Object is something of the host's network that braid makes: Address,
-// LinkMTU, LinkUp, Route, Rule, Setting or NAT.
+// LinkMTU, LinkUp, Route, Rule, Setting, NAT or Nameservers.
 type Object interface{ command(remove bool) string }
 
 // Address is an address of a device, without the kernel's route for its

@@ -130,17 +130,23 @@ type Desired struct {
 	// ("net.mptcp.blackhole_timeout": "0"); one that this kernel lacks is
 	// skipped.
 	Sysctls map[string]string
+	// Nameservers are whom the programs of this host shall ask, in order of
+	// preference; without any the host has its own.
+	Nameservers []netip.Addr
+	// KeepNameservers leaves them as they are, whatever Nameservers says: what a
+	// dead process has set stays until it is known what is wanted.
+	KeepNameservers bool
 }
 
 // empty reports whether nothing is wanted.
 func (d Desired) empty() bool {
-	return d.Device == "" && len(d.Uplinks) == 0 && !d.Forwarding && len(d.Sysctls) == 0
+	return d.Device == "" && len(d.Uplinks) == 0 && !d.Forwarding && len(d.Sysctls) == 0 && !d.KeepNameservers
 }
 
 // validate finds what no host could do.
 func (d Desired) validate() error {
-	if d.Device == "" && (len(d.Addresses)+len(d.Routes)+len(d.Masquerade) > 0 || d.MTU != 0) {
-		return fmt.Errorf("addresses, routes, masquerading and MTU need a device")
+	if d.Device == "" && (len(d.Addresses)+len(d.Routes)+len(d.Masquerade)+len(d.Nameservers) > 0 || d.MTU != 0) {
+		return fmt.Errorf("addresses, routes, masquerading, nameservers and MTU need a device")
 	}
 	if strings.ContainsAny(d.Device, "/ \t\n") || d.Device == "." || d.Device == ".." || len(d.Device) > 15 {
 		return fmt.Errorf("device %q: not an interface name", d.Device)
@@ -152,6 +158,11 @@ func (d Desired) validate() error {
 			if !p.IsValid() || p.Addr().Is4In6() {
 				return fmt.Errorf("%s %v: not an IPv4 or IPv6 prefix", what, p)
 			}
+		}
+	}
+	for _, a := range d.Nameservers {
+		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {
+			return fmt.Errorf("nameserver %v: not an IPv4 or IPv6 address", a)
 		}
 	}
 	for _, u := range d.Uplinks {

@@ -85,6 +85,8 @@ func (k *Kernel) Do(c Change) error {
 		return k.ns.do(func() error { return writeSysctl(o.Key, o.Value) })
 	case NAT:
 		return k.ns.do(func() error { return doNAT(o, c.Remove) })
+	case Nameservers:
+		return k.ns.do(func() error { return k.doNameservers(o, c.Remove) })
 	default:
 		return fmt.Errorf("no such object: %T", o)
 	}

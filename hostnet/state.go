@@ -32,6 +32,7 @@ type state struct {
 	Devices   []savedLink  `json:"devices,omitempty"`
 	NAT       []string     `json:"nat,omitempty"` // names of our nftables tables
 	Settings  []savedValue `json:"settings,omitempty"`
+	DNS       []savedDNS   `json:"dns,omitempty"`
 }
 
 const stateVersion = 1
@@ -77,6 +78,14 @@ type savedValue struct {
 	// Undoing is true of a setting that is being restored: it and those of
 	// it are to become Original, whatever they are.
 	Undoing bool `json:"undoing,omitempty"`
+}
+
+// savedDNS is a way in which we have set nameservers for a device. What was there
+// before us, those whom it concerns keep: systemd-resolved and resolvconf what
+// others told them, and dnsfile.go the file.
+type savedDNS struct {
+	Method DNSMethod `json:"method"`
+	Device string    `json:"device"`
 }
 
 // ours reports whether a value is from us.

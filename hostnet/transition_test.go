@@ -54,6 +54,7 @@ func randomDesired(r *rand.Rand) Desired {
 	d.Routes = some(r, prefixes("0.0.0.0/0", "::/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/16", "192.168.1.0/24", "2001:db8:1::/48", "203.0.113.9/32")...)
 	d.Exclude = some(r, prefixes("192.168.0.0/16", "10.1.0.0/16", "fc00::/7", "203.0.113.0/24")...)
 	d.Masquerade = some(r, prefixes("10.77.0.0/24", "fd77::/64", "0.0.0.0/0")...)
+	d.Nameservers = some(r, addresses("127.98.0.53", "9.9.9.9", "2620:fe::9")...)
 	return d
 }
 
@@ -98,9 +99,11 @@ func TestTransitions(t *testing.T) {
 		m := testManager(t, h)
 		for range 6 {
 			d := randomDesired(r)
+			h.methods = some(r, DNSResolved, DNSResolvconf, DNSFile)
 			mustApply(t, m, d)
 
 			fresh := newFakeHost()
+			fresh.methods = h.methods
 			mustApply(t, testManager(t, fresh), d)
 			mustEqual(t, fmt.Sprintf("after %+v", d), h.dump(), fresh.dump())
 
