@@ -29,7 +29,7 @@ type ServerTunnel struct {
 	Packets    []netip.Prefix // TCP from or to these travels as packets whatever TCP says
 	Congestion string         // of carriers of streams; "" is not given, see DefaultCongestion
 	Copies     int            // per cent of the slower uplink\'s rate that copies of packets may take
-	DNS        []netip.Addr
+	DNS        []netip.Addr   // whom clients ask for names, in order of preference
 }
 
 // Prefix returns a client's address with the length of its range.
@@ -58,9 +58,6 @@ const (
 	maxMTU = 65535
 )
 
-// dnsLimit is how many DNS servers a client can be told.
-const dnsLimit = 8
-
 // ParseServer reads a server's configuration. A relative private_key_file is
 // taken from the folder dir, or left alone when that is "". The error is
 // *Errors.
@@ -81,7 +78,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
 			Copies:     copies(tunnel, errs),
-			DNS:        bare(unique(each(tunnel.get("dns"), errs, parseAddr), errs, removeOne)),
+			DNS:        dnsServers(tunnel, errs),
 		},
 		Egress: egress(root.get("egress"), errs),
 		Limits: serverLimits(root.get("limits"), errs),
@@ -90,9 +87,6 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	listen := root.get("listen")
 	s.Listen = bare(listenConflicts(each(listen, errs, parseListen), errs))
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
-	if len(s.Tunnel.DNS) > dnsLimit {
-		errs.add(tunnel.get("dns"), fmt.Sprintf("must hold at most %d addresses", dnsLimit), "remove some")
-	}
 
 	r := newRanges(tunnel.get("addresses"), errs)
 	s.Tunnel.Addresses = bare(r.own)

@@ -28,6 +28,7 @@ func newClientCommand() *cobra.Command {
 type clientHost struct {
 	cfg     *config.Client
 	manager *hostnet.Manager
+	names   *nameService
 	log     *slog.Logger
 
 	mu      sync.Mutex // guards what follows
@@ -43,9 +44,11 @@ type clientHost struct {
 // (net.mptcp.blackhole_timeout, since Linux 6.12).
 var clientSysctls = map[string]string{"net.mptcp.blackhole_timeout": "0"}
 
-func newClientHost(cfg *config.Client, m *hostnet.Manager, log *slog.Logger) *clientHost {
-	return &clientHost{cfg: cfg, manager: m, log: log, roles: map[string]config.Role{}, desired: hostnet.Desired{
+func newClientHost(cfg *config.Client, m *hostnet.Manager, names *nameService, log *slog.Logger) *clientHost {
+	return &clientHost{cfg: cfg, manager: m, names: names, log: log, roles: map[string]config.Role{}, desired: hostnet.Desired{
 		Device: cfg.Tunnel.Name, Mark: carrierMark, Sysctls: clientSysctls,
+		// After a kill names stay refused until the server has said who answers.
+		KeepNameservers: wantsNames(cfg),
 	}}
 }
 
@@ -134,7 +137,9 @@ func (h *clientHost) configure(s tunnel.Settings) error {
 	defer h.mu.Unlock()
 	h.desired.MTU = s.MTU
 	h.desired.Addresses = s.Addresses
-	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, s.Routes)
+	nameservers, routes := h.names.use(s)
+	h.desired.Nameservers, h.desired.KeepNameservers = nameservers, false
+	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, s.Routes, routes)
 	h.desired.Exclude = h.cfg.Tunnel.Exclude
 	return h.manager.Apply(h.desired)
 }
@@ -156,11 +161,25 @@ func (h *clientHost) setServers(list []netip.AddrPort) {
 
 // keep makes again what others have undone, once a minute until ctx ends.
 func (h *clientHost) keep(ctx context.Context) error {
-	return every(ctx, applyEvery, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.applyLocked()
-	})
+	return every(ctx, applyEvery, h.apply)
+}
+
+func (h *clientHost) apply() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.applyLocked()
+}
+
+// keepNames does the same at once when others set the host's nameservers. Without it
+// that waits for keep: no reason to stop.
+func (h *clientHost) keepNames(ctx context.Context) error {
+	if !wantsNames(h.cfg) {
+		return nil
+	}
+	if err := hostnet.WatchDNS(ctx, h.apply); err != nil {
+		h.log.Warn("changes of the host's nameservers will be noticed late", "error", err)
+	}
+	return nil
 }
 
 // uplinks returns all uplinks that the host has now, the role of each, and of
@@ -199,12 +218,14 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 
-	host := newClientHost(cfg, b.net, log)
-	names := newResolver(cfg.Servers, log)
 	caps, err := loadCaps(cfg, log)
 	if err != nil {
 		return err
 	}
+	dns := openNames(cfg, log)
+	host := newClientHost(cfg, b.net, dns, log)
+	names := newResolver(cfg.Servers, log)
+	names.own = ownNameservers(b.net, cfg.Tunnel.Name, log)
 	var capture tunnel.NewTerminator
 	if cfg.Tunnel.TCP == config.TCPStreams {
 		capture = newTerminator(b.device, cfg.Tunnel.Name, log)
@@ -228,14 +249,16 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 	})
 	serve, err := serveControl(cfg.Control, func() any {
 		found, roles, unusable := host.uplinks()
-		return clientStatus(cfg, client.Status(), found, roles, unusable)
+		status := clientStatus(cfg, client.Status(), found, roles, unusable)
+		status.DNS = dns.status(b.net.DNSStatus())
+		return status
 	}, roleChanger{host, client})
 	if err != nil {
 		return err
 	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, host.keep, caps.keep(client), func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, host.keep, host.keepNames, dns.run, caps.keep(client), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
 	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil }, func(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,24 +28,43 @@ const lookupTimeout = 3 * time.Second
 type resolver struct {
 	names  []config.HostPort
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	log    *slog.Logger
+	// own names the nameservers that the host has beside ours; nil: there are no
+	// others.
+	own func() []netip.Addr
+	log *slog.Logger
+
+	asked atomic.Uint32 // questions so far
 
 	mu    sync.Mutex // guards what follows
 	known [][]netip.AddrPort
 }
 
 func newResolver(names []config.HostPort, log *slog.Logger) *resolver {
+	r := &resolver{names: names, log: log, known: make([][]netip.AddrPort, len(names))}
 	// Go's own resolver, because only its sockets can be marked.
-	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	system := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		d := net.Dialer{Control: setMark}
-		return d.DialContext(ctx, network, address)
+		return d.DialContext(ctx, network, r.nameserver(address))
 	}}
-	return &resolver{
-		names: names, log: log, known: make([][]netip.AddrPort, len(names)),
-		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return r.LookupNetIP(ctx, "ip", host)
-		},
+	r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+		return system.LookupNetIP(ctx, "ip", host)
 	}
+	return r
+}
+
+// nameserver returns whom to ask for a server's name where /etc/resolv.conf says
+// address: that may be our own forwarder, which needs the tunnel to be up. Of the
+// host's own one is asked after the other.
+func (r *resolver) nameserver(address string) string {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil || !a.Addr().IsLoopback() || r.own == nil {
+		return address
+	}
+	own := r.own()
+	if len(own) == 0 {
+		return address
+	}
+	return netip.AddrPortFrom(own[int(r.asked.Add(1)-1)%len(own)], a.Port()).String()
 }
 
 func setMark(_, _ string, c syscall.RawConn) error {

@@ -104,7 +104,7 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	}
 	c := tunnel.ServerConfig{
 		Device: b.device, Listeners: listeners, TLS: tlsConfig, Key: key.Public(), Peers: peers,
-		MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, Exempt: cfg.Tunnel.Packets,
+		MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, DNS: cfg.Tunnel.DNS, Exempt: cfg.Tunnel.Packets,
 		Judge: egress.judge, Limits: streamLimits(cfg.Limits.Limits, cfg.Limits.StreamsPerClient, len(peers)),
 		Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), Pacing: newPacing(), Software: software(), Log: log,
 	}
