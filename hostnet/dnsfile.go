@@ -179,12 +179,15 @@ func (f resolvFile) setAside() error {
 }
 
 // replace gives the file another content, with the mode and the owner that it has.
+// In place of a link, whose target is another program's, everybody may read it.
 func (f resolvFile) replace(content string) error {
 	next := f.path + ".braid-new"
-	if err := os.WriteFile(next, []byte(content), 0o644); err != nil {
-		return err
+	err := os.WriteFile(next, []byte(content), 0o644)
+	if info, serr := os.Lstat(f.path); err == nil && serr == nil && info.Mode().IsRegular() {
+		err = copyMode(f.path, next)
+	} else if err == nil {
+		err = os.Chmod(next, 0o644) // whatever the process's umask is
 	}
-	err := copyMode(f.path, next)
 	if err == nil {
 		err = os.Rename(next, f.path)
 	}
@@ -307,12 +310,9 @@ func copyFile(from, to string) error {
 	return copyMode(from, to)
 }
 
-// copyMode gives a file the mode and the owner of another, if that is there.
+// copyMode gives a file the mode and the owner of another.
 func copyMode(from, to string) error {
 	info, err := os.Stat(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -156,12 +156,16 @@ func TestResolvLink(t *testing.T) {
 		e := newEtc(t)
 		target := filepath.Join(filepath.Dir(e.file.path), "run.conf")
 		if exists {
-			e.must(os.WriteFile(target, []byte(dhcp), 0o644))
+			e.must(os.WriteFile(target, []byte(dhcp), 0o600))
+			e.must(os.Chown(target, 1, 2))
 		}
 		e.must(os.Symlink("run.conf", e.file.path))
 		e.set("127.98.0.53")
 		if s, err := e.file.read(); err != nil || !s.ours || s.target != "run.conf" || exists && s.theirs != dhcp {
 			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+		if info, err := os.Lstat(e.file.path); err != nil || info.Mode() != 0o644 || owners(t, e.file.path) != [2]uint32{} {
+			t.Errorf("%s: mode %v, owner %v", name, info.Mode(), owners(t, e.file.path))
 		}
 		if content, _ := os.ReadFile(target); exists && string(content) != dhcp {
 			t.Errorf("%s: the target is now\n%s", name, content)
@@ -316,6 +320,19 @@ func TestWatchFile(t *testing.T) {
 	heard("replaced", func() { e.theirs(dhcp) })
 	heard("written", func() { e.must(os.WriteFile(e.file.path, []byte(dhcp), 0)) })
 	heard("replaced again", func() { e.theirs(dhcp) })
+	for quiet := false; !quiet; { // what was said more than once
+		select {
+		case <-changes:
+		case <-time.After(2 * time.Second):
+			quiet = true
+		}
+	}
+	e.must(os.WriteFile(e.file.path+".other", nil, 0o644))
+	select {
+	case <-changes:
+		t.Error("heard of another file")
+	case <-time.After(500 * time.Millisecond):
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

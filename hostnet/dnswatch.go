@@ -2,9 +2,11 @@ package hostnet
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +21,8 @@ const (
 	resolvQuiet  = 10 * time.Second // after which a change is the first again
 )
 
-// WatchDNS calls changed each time that somebody has written /etc/resolv.conf, or
-// another file beside it, until ctx ends. We are somebody, too.
+// WatchDNS calls changed each time that somebody has written /etc/resolv.conf, us
+// included, until ctx ends.
 func WatchDNS(ctx context.Context, changed func()) error {
 	return watchFile(ctx, resolvPath, changed)
 }
@@ -32,7 +34,7 @@ func watchFile(ctx context.Context, path string, changed func()) error {
 	}
 	file := os.NewFile(uintptr(fd), "inotify")
 	events, ended := make(chan struct{}, 1), make(chan error, 1)
-	go func() { ended <- tellWrites(file, events) }()
+	go func() { ended <- tellWrites(file, filepath.Base(path), events) }()
 	defer func() { file.Close(); <-ended }()
 	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(path), unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO|unix.IN_DELETE); err != nil {
 		return fmt.Errorf("watch %s: %w", path, err)
@@ -69,16 +71,38 @@ func watchFile(ctx context.Context, path string, changed func()) error {
 	}
 }
 
-// tellWrites tells of events until the file is closed.
-func tellWrites(file *os.File, events chan<- struct{}) error {
+// tellWrites tells of events of the file name until inotify's is closed.
+func tellWrites(inotify *os.File, name string, events chan<- struct{}) error {
 	buf := make([]byte, 4096)
 	for {
-		if _, err := file.Read(buf); err != nil {
+		n, err := inotify.Read(buf)
+		if err != nil {
 			return err
+		}
+		if !concerns(buf[:n], name) {
+			continue
 		}
 		select {
 		case events <- struct{}{}:
 		default: // of the last one nobody has heard yet
 		}
 	}
+}
+
+// concerns reports whether one of the events, struct inotify_event of inotify(7), is
+// about the file name of a folder or about a file that is watched itself, which has
+// no name.
+func concerns(events []byte, name string) bool {
+	for len(events) >= unix.SizeofInotifyEvent {
+		length := int(binary.NativeEndian.Uint32(events[12:]))
+		rest := events[unix.SizeofInotifyEvent:]
+		if length > len(rest) {
+			return true
+		}
+		if about, _, _ := strings.Cut(string(rest[:length]), "\x00"); about == "" || about == name {
+			return true
+		}
+		events = rest[length:]
+	}
+	return false
 }

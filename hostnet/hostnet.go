@@ -1,6 +1,6 @@
 // Package hostnet is the only code of braid that reads or changes the host's
 // network: it finds the uplinks, and it makes the routes, rules, addresses,
-// kernel settings and the nftables table that a tunnel needs.
+// nameservers, kernel settings and the nftables table that a tunnel needs.
 //
 // # Desired state
 //

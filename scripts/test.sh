@@ -80,7 +80,7 @@ for dir in "${folders[@]}"; do
 done
 
 step "end to end in the lab"
-need_commands wget=wget git=git rsync=rsync chromium=chromium
+need_commands wget=wget git=git rsync=rsync chromium=chromium tcpdump=tcpdump dbus-daemon=dbus-daemon
 go test -count=1 -timeout "${E2E_TIMEOUT:-15m}" ./lab/e2e
 
 step "all good"
