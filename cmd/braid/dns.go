@@ -28,6 +28,7 @@ type nameService struct {
 	cfg       *config.Client
 	forwarder *dnsforward.Forwarder // nil where none can listen, or none is wanted
 	listen    netip.Addr            // where it does
+	without   func()                // says, once, that none can
 
 	mu      sync.Mutex // guards what follows
 	servers []netip.Addr
@@ -45,8 +46,10 @@ func openNames(cfg *config.Client, log *slog.Logger) *nameService {
 	}
 	udp, tcp, err := listenNames(&n.listen)
 	if err != nil {
-		log.Warn("no DNS forwarder: programs ask the tunnel's DNS servers themselves", "error", err,
-			"hint", "let the other DNS server of this host listen on addresses of its own, not on all")
+		n.without = sync.OnceFunc(func() {
+			log.Warn("no DNS forwarder: programs ask the tunnel's DNS servers themselves", "error", err,
+				"hint", "let the other DNS server of this host listen on addresses of its own, not on all")
+		})
 		return n
 	}
 	n.forwarder = dnsforward.New(dnsforward.Config{UDP: udp, TCP: tcp, Dial: throughDevice(cfg.Tunnel.Name), Log: log})
@@ -107,6 +110,9 @@ func (n *nameService) use(s tunnel.Settings) (nameservers []netip.Addr, routes [
 		routes = append(routes, netip.PrefixFrom(a, a.BitLen()))
 	}
 	if n.forwarder == nil {
+		if len(servers) > 0 && n.without != nil {
+			n.without()
+		}
 		return servers, routes
 	}
 	n.forwarder.SetServers(servers)

@@ -131,3 +131,26 @@ func TestNamesByChoice(t *testing.T) {
 		})
 	}
 }
+
+// Another DNS server has port 53 of all addresses: programs ask the tunnel's servers
+// themselves.
+func TestNamesWithoutForwarder(t *testing.T) {
+	w := namesWorld(t, "")
+	other, err := w.Net.Client.ListenPacket(w.ctx, "udp4", ":53")
+	w.must(err)
+	defer other.Close()
+	w.resolvConf(w.provider("dsl"))
+	w.must(w.Setup.Start(w.patient()))
+	w.setBy("/etc/resolv.conf")
+	leaks := w.watchLeaks()
+	w.waitConf("at once", internet4)
+	w.says("with the tunnel", rightAddr)
+	leaks.none()
+	w.must(w.Client.Stop())
+	if got := w.nameservers(); got != w.provider("dsl") {
+		t.Errorf("at exit resolv.conf is\n%s", got)
+	}
+	if !strings.Contains(w.Client.Log(), "no DNS forwarder") {
+		t.Error("nothing in the log")
+	}
+}
