@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"braid/config"
 	"braid/tunnel"
@@ -51,27 +55,44 @@ func TestNameServiceUse(t *testing.T) {
 	}
 }
 
-// The server's own name is asked of the host's own nameservers, not of ours.
-func TestNameserverOfServers(t *testing.T) {
-	r := newResolver(nil, nil)
-	if got := r.nameserver("127.0.0.1:53"); got != "127.0.0.1:53" {
-		t.Errorf("asks %s", got)
-	}
-	var own []netip.Addr
-	r.own = func() []netip.Addr { return own }
-	for _, c := range []struct {
-		own       []netip.Addr
-		says, ask string
+// The server's own name is asked of all the host's own nameservers, of which one that
+// answers is enough.
+func TestAskAll(t *testing.T) {
+	quiet, wrong, right := addrs("192.0.2.1")[0], addrs("192.0.2.2")[0], addrs("192.0.2.3")[0]
+	answer := addrs("203.0.113.10")
+	for name, c := range map[string]struct {
+		own  []netip.Addr
+		good bool
 	}{
-		{nil, "127.98.0.53:53", "127.98.0.53:53"},
-		{addrs("192.0.2.1", "fe80::1%eth0"), "127.98.0.53:53", "192.0.2.1:53"},
-		{addrs("192.0.2.1", "fe80::1%eth0"), "127.98.0.53:53", "[fe80::1%eth0]:53"},
-		{addrs("192.0.2.1"), "127.0.0.53:53", "192.0.2.1:53"},
-		{addrs("192.0.2.1"), "198.51.100.1:53", "198.51.100.1:53"},
+		"none known":        {nil, true},
+		"one":               {[]netip.Addr{right}, true},
+		"one is silent":     {[]netip.Addr{quiet, right}, true},
+		"one has no answer": {[]netip.Addr{wrong, right}, true},
+		"two do not help":   {[]netip.Addr{wrong, quiet, right}, true},
+		"nobody helps":      {[]netip.Addr{wrong, quiet}, false},
 	} {
-		own = c.own
-		if got := r.nameserver(c.says); got != c.ask {
-			t.Errorf("where the host says %s and has %v: asks %s", c.says, c.own, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newResolver(nil, nil)
+				r.own = func() []netip.Addr { return c.own }
+				r.ask = func(ctx context.Context, _ string, server netip.Addr) ([]netip.Addr, error) {
+					switch server {
+					case quiet:
+						<-ctx.Done()
+						return nil, ctx.Err()
+					case wrong:
+						return nil, errors.New("no such host")
+					}
+					return answer, nil
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), lookupTimeout)
+				defer cancel()
+				begun := time.Now()
+				got, err := r.lookup(ctx, "vpn.test")
+				if c.good != (err == nil) || c.good && (!slices.Equal(got, answer) || time.Since(begun) > 0) {
+					t.Errorf("%v, %v after %v", got, err, time.Since(begun))
+				}
+			})
+		})
 	}
 }

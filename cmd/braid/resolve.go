@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,43 +27,74 @@ const lookupTimeout = 3 * time.Second
 type resolver struct {
 	names  []config.HostPort
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// own names the nameservers that the host has beside ours; nil: there are no
-	// others.
+	// own names the nameservers that the host has beside ours; nil: none is known.
 	own func() []netip.Addr
+	ask func(ctx context.Context, host string, server netip.Addr) ([]netip.Addr, error)
 	log *slog.Logger
-
-	asked atomic.Uint32 // questions so far
 
 	mu    sync.Mutex // guards what follows
 	known [][]netip.AddrPort
 }
 
 func newResolver(names []config.HostPort, log *slog.Logger) *resolver {
-	r := &resolver{names: names, log: log, known: make([][]netip.AddrPort, len(names))}
-	// Go's own resolver, because only its sockets can be marked.
-	system := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		d := net.Dialer{Control: setMark}
-		return d.DialContext(ctx, network, r.nameserver(address))
-	}}
-	r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-		return system.LookupNetIP(ctx, "ip", host)
-	}
+	r := &resolver{names: names, log: log, known: make([][]netip.AddrPort, len(names)), ask: askNameserver}
+	r.lookup = r.askAll
 	return r
 }
 
-// nameserver returns whom to ask for a server's name where /etc/resolv.conf says
-// address: that may be our own forwarder, which needs the tunnel to be up. Of the
-// host's own one is asked after the other.
-func (r *resolver) nameserver(address string) string {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil || !a.Addr().IsLoopback() || r.own == nil {
-		return address
+// mostAsked is how many nameservers are asked at once: more are no host's.
+const mostAsked = 3
+
+// askAll asks the host's own nameservers, all at once: resolv.conf may name our own
+// forwarder, which needs the tunnel to be up, and the nameserver of an uplink that is
+// dead would be waited for longer than there is time.
+func (r *resolver) askAll(ctx context.Context, host string) ([]netip.Addr, error) {
+	var own []netip.Addr
+	if r.own != nil {
+		own = r.own()
 	}
-	own := r.own()
 	if len(own) == 0 {
-		return address
+		return r.ask(ctx, host, netip.Addr{})
 	}
-	return netip.AddrPortFrom(own[int(r.asked.Add(1)-1)%len(own)], a.Port()).String()
+	own = own[:min(len(own), mostAsked)]
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	type result struct {
+		list []netip.Addr
+		err  error
+	}
+	results := make(chan result, len(own))
+	for _, server := range own {
+		wg.Go(func() {
+			list, err := r.ask(ctx, host, server)
+			results <- result{list, err}
+		})
+	}
+	var errs []error
+	for range own {
+		got := <-results
+		if got.err == nil {
+			return got.list, nil
+		}
+		errs = append(errs, got.err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// askNameserver asks a nameserver, or those of resolv.conf if it is not valid, beside
+// the tunnel. It is Go's own resolver that does, because only its sockets can be
+// marked.
+func askNameserver(ctx context.Context, host string, server netip.Addr) ([]netip.Addr, error) {
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if server.IsValid() {
+			address = netip.AddrPortFrom(server, dnsPort).String()
+		}
+		d := net.Dialer{Control: setMark}
+		return d.DialContext(ctx, network, address)
+	}}
+	return r.LookupNetIP(ctx, "ip", host)
 }
 
 func setMark(_, _ string, c syscall.RawConn) error {

@@ -30,6 +30,9 @@ var (
 
 const aName = "braid.test"
 
+// serverName is that of the server, where a configuration has one.
+const serverName = "vpn.test"
+
 // forwarderAddr is where a client's DNS forwarder listens.
 const forwarderAddr = "127.98.0.53"
 
@@ -42,7 +45,9 @@ func namesWorld(t *testing.T, more string) *world {
 	})
 	w.must(w.Net.Client.OwnFiles())
 	serve := func(h *lab.Host, at, answer netip.Addr) {
-		s, err := probe.ServeDNS(h, netip.AddrPortFrom(at, 53).String(), map[string][]netip.Addr{aName: {answer}})
+		s, err := probe.ServeDNS(h, netip.AddrPortFrom(at, 53).String(), map[string][]netip.Addr{
+			aName: {answer}, serverName: {w.Net.ServerAddr4},
+		})
 		w.must(err)
 		t.Cleanup(func() { s.Close() })
 	}

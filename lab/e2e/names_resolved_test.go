@@ -159,3 +159,38 @@ func TestNamesByResolvconf(t *testing.T) {
 		})
 	}
 }
+
+// The server's own name is found beside the tunnel: at first, when there is no session,
+// and after a kill, when resolv.conf still names a forwarder that is not there.
+func TestNameOfServer(t *testing.T) {
+	for name, prepare := range map[string]func(*world){
+		"/etc/resolv.conf": func(w *world) { w.resolvConf(w.provider("dsl")) },
+		"systemd-resolved": func(w *world) {
+			w.startResolved()
+			w.run(w.Net.Client, "ln", "-sf", "../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
+		},
+	} {
+		t.Run(strings.Trim(name, "/"), func(t *testing.T) {
+			w := namesWorld(t, "")
+			config, err := os.ReadFile(w.Client.ConfigFile())
+			w.must(err)
+			w.must(w.Client.Rewrite(strings.Replace(string(config), w.Net.ServerAddr4.String(), serverName, 1)))
+			prepare(w)
+			w.must(w.Setup.Start(w.patient()))
+			w.setBy(name)
+			w.says("with the tunnel", rightAddr)
+
+			// The server is away until the client asks for its name again.
+			w.must(w.Server.Stop())
+			time.Sleep(time.Second)
+			w.must(w.Server.Start(w.patient()))
+			w.must(w.Client.WaitUp(w.patient(), 2))
+
+			w.must(w.Client.Kill())
+			w.must(w.Client.Start(w.patient()))
+			w.must(w.Client.WaitUp(w.patient(), 2))
+			w.setBy(name)
+			w.says("after a kill and a start", rightAddr)
+		})
+	}
+}
