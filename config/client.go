@@ -36,6 +36,8 @@ type ClientTunnel struct {
 	Packets           []netip.Prefix // TCP from or to these travels as packets whatever TCP says
 	Congestion        string         // of carriers of streams; "" is not given, see DefaultCongestion
 	Copies            int            // per cent of the slower uplink\'s rate that copies of packets may take
+	DNS               []netip.Addr   // whom this host asks for names through the tunnel, in order of preference
+	ServerDNS         bool           // whether those are the server's to give, for full tunnels
 }
 
 // Masquerade is which packets that a client forwards into the tunnel get its own
@@ -71,6 +73,8 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
 			Copies:     copies(tunnel, errs),
+			DNS:        dnsServers(tunnel, errs),
+			ServerDNS:  tunnel.get("dns") == nil,
 		},
 		Limits: limits(root.get("limits"), errs),
 		Rules:  packetRules(root.get("rule"), errs),
@@ -91,7 +95,6 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 	}
 	c.Uplinks = uplinkRules(root.get("uplink"), c.Tunnel.Name, errs)
 
-	checkMissing(root, clientMissing, errs)
 	if err := errs.sorted(); err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func TestClientDefaults(t *testing.T) {
 		PrivateKeyFile:  "/etc/braid/client.key",
 		Control:         "/run/braid/client.sock",
 		State:           "/var/lib/braid",
-		Tunnel:          ClientTunnel{Name: "braid0", Routes: prefixes("0.0.0.0/0", "::/0"), TCP: TCPStreams, Copies: 5, Masquerade: MasqueradeAuto},
+		Tunnel:          ClientTunnel{Name: "braid0", Routes: prefixes("0.0.0.0/0", "::/0"), TCP: TCPStreams, Copies: 5, Masquerade: MasqueradeAuto, ServerDNS: true},
 		Limits:          Limits{Streams: 4096, NewStreamsPerSecond: 500, MemoryBytes: 256 << 20, Resume: 10 * time.Minute},
 	}
 	for name, text := range map[string]string{
@@ -77,6 +77,7 @@ func TestClientInFull(t *testing.T) {
 		copies = 0
 		forwarding = true
 		masquerade = "never"
+		dns = ["9.9.9.9", "2620:fe::9"]
 		[limits]
 		streams = 1
 		new_streams_per_second = 100_000
@@ -118,7 +119,7 @@ func TestClientInFull(t *testing.T) {
 			Name: "vpn", Routes: prefixes("10.0.0.0/8", "fd00::/8"), TCP: TCPPackets,
 			Exclude:           prefixes("10.1.0.0/16", "169.254.0.0/16", "0.0.0.0/0"),
 			ExcludeInterfaces: []string{"docker*", "tailscale0"}, KillSwitch: true,
-			Packets: prefixes("10.2.0.0/16", "::/0"), Congestion: "cubic", Copies: 0,
+			Packets: prefixes("10.2.0.0/16", "::/0"), Congestion: "cubic", Copies: 0, DNS: addrs("9.9.9.9", "2620:fe::9"),
 			Forwarding: true, Masquerade: MasqueradeNever,
 		},
 		Limits: Limits{Streams: 1, NewStreamsPerSecond: 100_000, MemoryBytes: 512 << 20, Resume: 90 * time.Minute},

@@ -5,36 +5,26 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-const notAvailable = "**not available in this version**"
-
 // TestDocumentedKeys compares the tables of docs/configuration.md with the
-// schemas: keys, their order, types, defaults, and what is not available.
+// schemas: keys, their order, types and defaults.
 func TestDocumentedKeys(t *testing.T) {
-	for file, want := range map[string]struct {
-		schema  schema
-		missing []missingFeature
-	}{
-		"server.toml": {serverSchema, serverMissing},
-		"client.toml": {clientSchema, clientMissing},
-	} {
+	for file, want := range map[string]schema{"server.toml": serverSchema, "client.toml": clientSchema} {
 		section := docSection(t, "## "+file)
 		var wantRows, gotRows []string
-		for _, f := range want.schema {
+		for _, f := range want {
 			def := ""
 			if f.required {
 				def = "required"
 			} else if f.def != "" {
 				def = "`" + f.def + "`"
 			}
-			missing := slices.ContainsFunc(want.missing, func(m missingFeature) bool { return m.key == f.key })
-			wantRows = append(wantRows, fmt.Sprintf("%s: %s, default %s, missing %v", f.key, f.typ, def, missing))
+			wantRows = append(wantRows, fmt.Sprintf("%s: %s, default %s", f.key, f.typ, def))
 		}
 		for line := range strings.Lines(section) {
 			cells := strings.Split(line, "|")
@@ -47,13 +37,12 @@ func TestDocumentedKeys(t *testing.T) {
 			for i := range cells {
 				cells[i] = strings.TrimSpace(cells[i])
 			}
-			gotRows = append(gotRows, fmt.Sprintf("%s: %s, default %s, missing %v",
-				strings.Trim(cells[1], "`"), cells[2], cells[3], strings.Contains(cells[4], notAvailable)))
+			gotRows = append(gotRows, fmt.Sprintf("%s: %s, default %s", strings.Trim(cells[1], "`"), cells[2], cells[3]))
 		}
 		if diff := cmp.Diff(wantRows, gotRows); diff != "" {
 			t.Errorf("%s: (-schema +documentation)\n%s", file, diff)
 		}
-		for _, f := range want.schema {
+		for _, f := range want {
 			heading := regexp.MustCompile(`(?m)^### .*\b` + regexp.QuoteMeta(f.key) + `(\W|$)`)
 			if !heading.MatchString(section) && f.typ != typeTable && f.typ != typeTables {
 				t.Errorf("%s: %s is not explained", file, f.key)

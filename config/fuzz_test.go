@@ -131,15 +131,25 @@ func checkErrors(t *testing.T, data []byte, err error) {
 	}
 }
 
+// checkDNS checks whom clients are to ask.
+func checkDNS(t *testing.T, list []netip.Addr) {
+	for i, a := range list {
+		if !a.IsGlobalUnicast() || a.Zone() != "" || a.Is4In6() || slices.Contains(list[:i], a) || len(list) > dnsLimit {
+			t.Fatalf("DNS servers %v", list)
+		}
+	}
+}
+
 // checkServer checks what a server relies on.
 func checkServer(t *testing.T, s *Server) {
 	if len(s.Listen) == 0 || !filepath.IsAbs(s.PrivateKeyFile) || !filepath.IsAbs(s.Control) || len(s.Control) > 107 {
 		t.Fatalf("incomplete: %+v", s)
 	}
 	checkDevice(t, s.Tunnel.Name)
-	if s.Tunnel.MTU < 1280 || s.Tunnel.MTU > 65535 || len(s.Tunnel.DNS) > 0 {
+	if s.Tunnel.MTU < 1280 || s.Tunnel.MTU > 65535 {
 		t.Fatalf("tunnel %+v", s.Tunnel)
 	}
+	checkDNS(t, s.Tunnel.DNS)
 	checkTCP(t, s.Tunnel.TCP, s.Tunnel.Packets, s.Tunnel.Congestion)
 	if s.Tunnel.Copies < 0 || s.Tunnel.Copies > 100 {
 		t.Fatalf("copies %d", s.Tunnel.Copies)
@@ -289,6 +299,7 @@ func serverText(s *Server) string {
 	list("addresses", len(s.Tunnel.Addresses), func(i int) string { return s.Tunnel.Addresses[i].String() })
 	fmt.Fprintf(&b, "tcp = %q\n", s.Tunnel.TCP)
 	list("packets", len(s.Tunnel.Packets), func(i int) string { return s.Tunnel.Packets[i].String() })
+	list("dns", len(s.Tunnel.DNS), func(i int) string { return s.Tunnel.DNS[i].String() })
 	if s.Tunnel.Congestion != "" {
 		fmt.Fprintf(&b, "congestion = %q\n", s.Tunnel.Congestion)
 	}

@@ -69,6 +69,7 @@ var clientSchema = schema{
 	{key: "tunnel.packets", typ: typeStrings, def: `[]`, example: `["192.168.10.0/24"]`},
 	{key: "tunnel.congestion", typ: typeString, def: `"bbr"`}, // DefaultCongestion
 	{key: "tunnel.copies", typ: typeInteger, def: `5`},
+	{key: "tunnel.dns", typ: typeStrings, example: `["9.9.9.9"]`}, // default: the server's
 
 	{key: "limits", typ: typeTable},
 	{key: "limits.streams", typ: typeInteger, def: `4096`},

@@ -5,17 +5,10 @@ import (
 	"testing"
 )
 
-// Every default and example is TOML of the right type, tables stand before
-// their keys, and what is not available exists.
+// Every default and example is TOML of the right type, and tables stand
+// before their keys.
 func TestSchemas(t *testing.T) {
-	for name, test := range map[string]struct {
-		schema  schema
-		missing []missingFeature
-	}{
-		"server": {serverSchema, serverMissing},
-		"client": {clientSchema, clientMissing},
-	} {
-		s := test.schema
+	for name, s := range map[string]schema{"server": serverSchema, "client": clientSchema} {
 		seen := map[string]bool{"": true}
 		for _, f := range s {
 			table, _ := split(f.key)
@@ -46,38 +39,5 @@ func TestSchemas(t *testing.T) {
 				}
 			}
 		}
-		for _, m := range test.missing {
-			if !seen[m.key] || m.why == "" || m.mend == "" {
-				t.Errorf("%s: %+v", name, m)
-			}
-		}
 	}
-}
-
-// Every value that is not available yet is refused, whatever else the file
-// says: a row of the tables that matches nothing would be a silent lie.
-func TestUnavailable(t *testing.T) {
-	server := map[string]string{
-		"tunnel.dns": "[tunnel]\ndns = [\"9.9.9.9\"]",
-	}
-	client := map[string]string{}
-	check := func(missing []missingFeature, cases map[string]string, parse func(string) error) {
-		if len(missing) != len(cases) {
-			t.Errorf("%d features are missing, %d are tested", len(missing), len(cases))
-		}
-		for _, m := range missing {
-			err := parse(cases[m.key])
-			if err == nil || !strings.Contains(err.Error(), "not available in this version: "+m.why) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%s: got %v", m.key, err)
-			}
-		}
-	}
-	check(serverMissing, server, func(text string) error {
-		_, err := ParseServer([]byte("private_key_file = \"server.key\"\n"+text), "")
-		return err
-	})
-	check(clientMissing, client, func(text string) error {
-		_, err := ParseClient([]byte(expand(clientRequired)+text), "")
-		return err
-	})
 }

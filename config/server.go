@@ -30,7 +30,7 @@ type ServerTunnel struct {
 	Packets    []netip.Prefix // TCP from or to these travels as packets whatever TCP says
 	Congestion string         // of carriers of streams; "" is not given, see DefaultCongestion
 	Copies     int            // per cent of the slower uplink\'s rate that copies of packets may take
-	DNS        []netip.Addr
+	DNS        []netip.Addr   // whom clients ask for names, in order of preference
 }
 
 // Prefix returns a client's address with the length of its range.
@@ -61,9 +61,6 @@ const (
 	maxMTU = 65535
 )
 
-// dnsLimit is how many DNS servers a client can be told.
-const dnsLimit = 8
-
 // ParseServer reads a server's configuration. A relative private_key_file is
 // taken from the folder dir, or left alone when that is "". The error is
 // *Errors.
@@ -84,7 +81,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
 			Copies:     copies(tunnel, errs),
-			DNS:        bare(unique(each(tunnel.get("dns"), errs, parseAddr), errs, removeOne)),
+			DNS:        dnsServers(tunnel, errs),
 		},
 		Egress: egress(root.get("egress"), errs),
 		Limits: serverLimits(root.get("limits"), errs),
@@ -95,9 +92,6 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	s.Listen = bare(listening)
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
 	s.Address = invited(root.get("address"), s.Listen, errs)
-	if len(s.Tunnel.DNS) > dnsLimit {
-		errs.add(tunnel.get("dns"), fmt.Sprintf("must hold at most %d addresses", dnsLimit), "remove some")
-	}
 
 	r := newRanges(tunnel.get("addresses"), errs)
 	s.Tunnel.Addresses = bare(r.own)
@@ -105,7 +99,6 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	reach(root.get("client"), s.Clients, errs)
 	forwards(root.get("client"), s.Clients, listening, errs)
 
-	checkMissing(root, serverMissing, errs)
 	if err := errs.sorted(); err != nil {
 		return nil, err
 	}

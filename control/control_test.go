@@ -50,6 +50,8 @@ var sampleClient = &Client{
 		Sparse: PacketClass{Packets: 5000, Bytes: 1e6, DelayMs: 0.4}, Bulk: PacketClass{Packets: 90_000, Dropped: 30, TooOld: 2, DelayMs: 8.1},
 		CopiesAtOnce: PacketCopies{Sent: 4000, Useful: 7}, CopiesAgain: PacketCopies{Sent: 5, Useful: 4, Refused: 1}, Saved: 3,
 	},
+	DNS: DNS{Servers: []netip.Addr{netip.MustParseAddr("9.9.9.9"), netip.MustParseAddr("2620:fe::9")}, SetBy: []string{"systemd-resolved", "/etc/resolv.conf"},
+		Listen: "127.98.0.53", Queries: 812, Failed: 1, AskedAgain: 20},
 }
 
 var sampleServer = &Server{
@@ -102,7 +104,7 @@ func TestFetch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.AddrPort{})); d != "" {
+		if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.AddrPort{}, netip.Addr{})); d != "" {
 			t.Error(d)
 		}
 	}
@@ -128,6 +130,7 @@ func TestFieldNames(t *testing.T) {
 			"uplinks.deliver_rx_bps", "uplinks.deliver_tx_bps", "uplinks.beats_sent", "uplinks.beats_lost", "uplinks.deaths",
 			"uplinks.cap_bytes", "uplinks.cap_used_bytes", "uplinks.cap_resets", "overflow_engaged", "overflow_reason", "kill_switch",
 			"events.time", "events.uplink", "events.from", "events.to", "events.reason",
+			"dns.servers", "dns.set_by", "dns.reason", "dns.listen", "dns.queries", "dns.failed", "dns.asked_again", "dns.limited",
 		}},
 		{sampleServer, []string{"role", "clients.name", "clients.state", "clients.addresses", "clients.uplinks",
 			"clients.streams.open", "clients.streams.list.destination", "clients.carriers.bond", "egress.reason", "egress.decisions"}},
@@ -244,11 +247,19 @@ wlan0   never        off          –        0.0 %  0          0         0 B
 overflow: in use, the bond uplinks are full
 packets: sparse ones wait 0.4 ms, bulk 8.1 ms, 32 dropped, 4005 copies sent, 11 useful, 3 saved by a
   copy
+dns: 9.9.9.9 2620:fe::9, set by systemd-resolved and /etc/resolv.conf; 812 queries, 1 failed
 streams: 3 open, 1 resumed, 2 failed
 stream to                    age    rate       bytes     over
 203.0.113.107:443            12s    48.2 Mb/s  123.5 MB  71 % dsl, 29 % lte
 [2001:db8:1234:…:5678]:8443  2h05m  0          2 kB      100 % dsl
 [2001:db8::1]:22             2d     0          0 B       resuming
+`},
+		{"client without its nameservers", &Client{Session: Session{State: SessionDown, Device: "braid0"},
+			DNS: DNS{Servers: sampleClient.DNS.Servers[:1], Reason: "change /etc/resolv.conf: read-only file system"}}, `
+client down, tunnel braid0
+no uplink: no interface has a default route, or the configuration allows none
+dns: 9.9.9.9
+  not set: change /etc/resolv.conf: read-only file system
 `},
 		{"client down", &Client{Session: Session{State: SessionDown, Device: "braid0", Reason: "no usable uplink"}}, `
 client down, tunnel braid0

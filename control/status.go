@@ -32,6 +32,7 @@ type Client struct {
 	Carriers   Carriers   `json:"carriers"`
 	Packets    Packets    `json:"packets"`
 	PacketLane PacketLane `json:"packet_lane"`
+	DNS        DNS        `json:"dns"`
 	// OverflowEngaged is whether uplinks with the role overflow are in use now,
 	// OverflowReason why they are or are not, for people; it may be empty.
 	OverflowEngaged bool   `json:"overflow_engaged"`

@@ -3,7 +3,6 @@ package control
 import (
 	"fmt"
 	"io"
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 )
@@ -48,6 +47,7 @@ func (s *Client) text(b *strings.Builder) {
 	}
 	s.overflowText(b)
 	s.PacketLane.text(b)
+	s.DNS.text(b)
 	s.Streams.text(b, s.Session.State)
 }
 
@@ -111,7 +111,7 @@ func writeWrapped(b *strings.Builder, indent, text string) {
 	b.WriteByte('\n')
 }
 
-func joined(list []netip.Prefix) string {
+func joined[T fmt.Stringer](list []T) string {
 	var s []string
 	for _, p := range list {
 		s = append(s, p.String())

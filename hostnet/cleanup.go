@@ -84,6 +84,7 @@ func sweep(host Host, path string, me owner, report *Report) error {
 			errs = append(errs, m.do(c))
 		}
 	}
+	errs = append(errs, m.restoreLeftDNS())
 	report.Removed = append(report.Removed, m.done...)
 	return errors.Join(errs...)
 }

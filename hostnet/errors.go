@@ -38,6 +38,14 @@ func explain(op string, err error) error {
 	return &Error{op, err, mend(err)}
 }
 
+// hintOf is the hint of an error that may have one.
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Mend
+	}
+	return ""
+}
+
 func mend(err error) string {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):

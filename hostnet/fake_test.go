@@ -27,6 +27,9 @@ type fakeHost struct {
 	// killSwitches are the texts of the tables' rules.
 	killSwitches map[string][]string
 	attached     []Network
+	methods      []DNSMethod // that this host needs
+	dns          map[savedDNS][]netip.Addr
+	leftDNS      string // the device of a dead process's file
 
 	log []string
 	// fail is asked before each change; an error is the change's. When after
@@ -49,7 +52,8 @@ type fakeRule struct {
 // newFakeHost has a TUN of this process, a second TUN, two uplinks, a LAN,
 // and things that others have made.
 func newFakeHost() *fakeHost {
-	h := &fakeHost{addrs: map[int][]netip.Prefix{}, sysctls: map[string]string{}, nat: map[string][]string{}, killSwitches: map[string][]string{}}
+	h := &fakeHost{addrs: map[int][]netip.Prefix{}, sysctls: map[string]string{}, nat: map[string][]string{}, killSwitches: map[string][]string{},
+		methods: []DNSMethod{DNSFile}, dns: map[savedDNS][]netip.Addr{}}
 	for i, name := range []string{"lo", "dsl", "wwan0.5", "lan", "braid0", "braid1"} {
 		l := Link{Name: name, Index: i + 1, MTU: 1500, Up: !strings.HasPrefix(name, "braid")}
 		h.links = append(h.links, l)
@@ -176,6 +180,18 @@ func (h *fakeHost) KillSwitches() ([]string, error) {
 	return slices.Sorted(maps.Keys(h.killSwitches)), nil
 }
 
+func (h *fakeHost) DNS(device string) (DNS, error) {
+	d := DNS{Methods: h.methods, Set: map[DNSMethod][]netip.Addr{}, Own: addresses("192.0.2.1")}
+	for s, servers := range h.dns {
+		if s.Device == device {
+			d.Set[s.Method] = servers
+		}
+	}
+	return d, nil
+}
+
+func (h *fakeHost) LeftDNS() (string, error) { return h.leftDNS, nil }
+
 func (h *fakeHost) Do(c Change) error {
 	if h.fail != nil {
 		if after, err := h.fail(c); err != nil {
@@ -239,6 +255,19 @@ func (h *fakeHost) do(c Change) error {
 				}
 			}
 		}
+	case Nameservers:
+		delete(h.dns, savedDNS{o.Method, o.Device})
+		if c.Remove {
+			if o.Method == DNSFile && h.leftDNS == o.Device {
+				h.leftDNS = ""
+			}
+			break
+		}
+		if o.Method == DNSFile { // there is one file for all
+			maps.DeleteFunc(h.dns, func(s savedDNS, _ []netip.Addr) bool { return s.Method == DNSFile })
+			h.leftDNS = ""
+		}
+		h.dns[savedDNS{o.Method, o.Device}] = o.Servers
 	case NAT:
 		delete(h.nat, o.Table)
 		if !c.Remove {
@@ -346,6 +375,9 @@ func (h *fakeHost) dump() string {
 		for _, r := range rules {
 			out = append(out, name+" "+r)
 		}
+	}
+	for s, servers := range h.dns {
+		out = append(out, fmt.Sprintf("dns %v %v", s, servers))
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")

@@ -40,6 +40,12 @@ type Host interface {
 	// such table, or not all of it. KillSwitches lists the tables that there are.
 	KillSwitch(table string) ([]string, bool, error)
 	KillSwitches() ([]string, error)
+	// DNS says how this host finds nameservers, and what of that is from us for a
+	// device.
+	DNS(device string) (DNS, error)
+	// LeftDNS returns the device for which a dead process has set /etc/resolv.conf,
+	// or "".
+	LeftDNS() (device string, err error)
 	// Do makes one change. Adding what is there and removing what is not are
 	// no errors.
 	Do(Change) error
@@ -63,7 +69,7 @@ type Change struct {
 func (c Change) String() string { return c.Object.command(c.Remove) }
 
 // Object is something of the host's network that braid makes: Address,
-// LinkMTU, LinkUp, Route, Rule, Setting, NAT or KillSwitchTable.
+// LinkMTU, LinkUp, Route, Rule, Setting, NAT, KillSwitchTable or Nameservers.
 type Object interface{ command(remove bool) string }
 
 // Address is an address of a device, without the kernel's route for its

@@ -1,6 +1,6 @@
 // Package hostnet is the only code of braid that reads or changes the host's
 // network: it finds the uplinks, and it makes the routes, rules, addresses,
-// kernel settings and the nftables table that a tunnel needs.
+// nameservers, kernel settings and the nftables table that a tunnel needs.
 //
 // # Desired state
 //
@@ -151,17 +151,23 @@ type Desired struct {
 	// ("net.mptcp.blackhole_timeout": "0"); one that this kernel lacks is
 	// skipped.
 	Sysctls map[string]string
+	// Nameservers are whom the programs of this host shall ask, in order of
+	// preference; without any the host has its own.
+	Nameservers []netip.Addr
+	// KeepNameservers leaves them as they are, whatever Nameservers says: what a
+	// dead process has set stays until it is known what is wanted.
+	KeepNameservers bool
 }
 
 // empty reports whether nothing is wanted.
 func (d Desired) empty() bool {
-	return d.Device == "" && len(d.Uplinks) == 0 && !d.Forwarding && len(d.Sysctls) == 0 && d.KillSwitch.Device == ""
+	return d.Device == "" && len(d.Uplinks) == 0 && !d.Forwarding && len(d.Sysctls) == 0 && d.KillSwitch.Device == "" && !d.KeepNameservers
 }
 
 // validate finds what no host could do.
 func (d Desired) validate() error {
-	if d.Device == "" && (len(d.Addresses)+len(d.Routes) > 0 || d.filters() || d.MTU != 0) {
-		return fmt.Errorf("addresses, routes, masquerading, forwards and MTU need a device")
+	if d.Device == "" && (len(d.Addresses)+len(d.Routes)+len(d.Nameservers) > 0 || d.filters() || d.MTU != 0) {
+		return fmt.Errorf("addresses, routes, masquerading, forwards, nameservers and MTU need a device")
 	}
 	for _, name := range []string{d.Device, d.KillSwitch.Device} {
 		if strings.ContainsAny(name, "/ \t\n") || name == "." || name == ".." || len(name) > 15 {
@@ -186,6 +192,11 @@ func (d Desired) validate() error {
 	for _, p := range d.Passages {
 		if err := p.validate(); err != nil {
 			return err
+		}
+	}
+	for _, a := range d.Nameservers {
+		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {
+			return fmt.Errorf("nameserver %v: not an IPv4 or IPv6 address", a)
 		}
 	}
 	for _, u := range d.Uplinks {

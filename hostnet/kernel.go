@@ -87,6 +87,8 @@ func (k *Kernel) Do(c Change) error {
 		return k.ns.do(func() error { return doNAT(o, c.Remove) })
 	case KillSwitchTable:
 		return k.ns.do(func() error { return doKillSwitch(o, c.Remove) })
+	case Nameservers:
+		return k.ns.do(func() error { return k.doNameservers(o, c.Remove) })
 	default:
 		return fmt.Errorf("no such object: %T", o)
 	}

@@ -26,6 +26,7 @@ type Manager struct {
 	st      state    // what was changed and how it was before
 	done    []string // commands of all changes, for reports
 	told    map[string]bool
+	dnsErr  error // why nameservers are not as wanted
 }
 
 // New returns a Manager for host that keeps its state in the file statePath,
@@ -67,7 +68,15 @@ func (m *Manager) Apply(d Desired) error {
 		return fmt.Errorf("apply host network: %w", err)
 	}
 	before := len(m.done)
-	if err := m.apply(d); err != nil {
+	err := m.apply(d)
+	m.dnsErr = m.applyDNS(d)
+	if d.empty() {
+		err = errors.Join(err, m.dnsErr)
+	} else if m.dnsErr != nil {
+		// No reason to be without a tunnel.
+		m.once("programs of this host do not ask through the tunnel for names", "error", m.dnsErr, "hint", hintOf(m.dnsErr))
+	}
+	if err != nil {
 		return fmt.Errorf("apply host network: %w", err)
 	}
 	if n := len(m.done) - before; n > 0 {
@@ -107,7 +116,7 @@ func (m *Manager) claim(device string) error {
 	}
 	st := state{Version: stateVersion, Owner: m.me, Namespace: m.host.Namespace(), Slot: -1}
 	if old.Namespace == st.Namespace && old.Owner.Boot == m.me.Boot {
-		st.Devices, st.NAT, st.Settings, st.KillSwitches = old.Devices, old.NAT, old.Settings, old.KillSwitches
+		st.Devices, st.NAT, st.Settings, st.KillSwitches, st.DNS = old.Devices, old.NAT, old.Settings, old.KillSwitches, old.DNS
 		st.Slot = old.Slot
 	}
 	if tables, err := m.host.KillSwitches(); err == nil {
@@ -135,6 +144,9 @@ func (m *Manager) claim(device string) error {
 		return err
 	}
 	m.st, m.claimed = st, true
+	if err := m.restoreLeftDNS(); err != nil {
+		m.log.Warn("what a former braid has left of DNS could not be undone", "error", err)
+	}
 	return nil
 }
 

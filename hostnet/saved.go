@@ -38,10 +38,21 @@ func (m *Manager) original(key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if i := m.saved(key); i >= 0 && m.st.Settings[i].ours(v) {
+	if i := m.saved(key); i >= 0 && (m.st.Settings[i].ours(v) || m.undoing(i)) {
 		return m.st.Settings[i].Original, nil
 	}
 	return v, nil
+}
+
+// undoing reports whether a saved setting is to become what it was, whatever it is
+// now: a change that failed on the way may have left anything.
+func (m *Manager) undoing(i int) bool {
+	s := m.st.Settings[i]
+	of := -1
+	if s.Of != "" {
+		of = m.saved(s.Of)
+	}
+	return s.Undoing || of >= 0 && m.st.Settings[of].Undoing
 }
 
 // set gives a setting its value and remembers the former one, on disk first.

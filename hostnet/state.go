@@ -33,7 +33,8 @@ type state struct {
 	NAT       []string     `json:"nat,omitempty"` // names of our nftables tables
 	Settings  []savedValue `json:"settings,omitempty"`
 	// KillSwitches are the names of our nftables tables that block.
-	KillSwitches []string `json:"kill_switches,omitempty"`
+	KillSwitches []string   `json:"kill_switches,omitempty"`
+	DNS          []savedDNS `json:"dns,omitempty"`
 }
 
 const stateVersion = 1
@@ -79,6 +80,14 @@ type savedValue struct {
 	// Undoing is true of a setting that is being restored: it and those of
 	// it are to become Original, whatever they are.
 	Undoing bool `json:"undoing,omitempty"`
+}
+
+// savedDNS is a way in which we have set nameservers for a device. What was there
+// before us, those whom it concerns keep: systemd-resolved and resolvconf what
+// others told them, and dnsfile.go the file.
+type savedDNS struct {
+	Method DNSMethod `json:"method"`
+	Device string    `json:"device"`
 }
 
 // ours reports whether a value is from us.

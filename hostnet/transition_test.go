@@ -66,6 +66,7 @@ func randomDesired(r *rand.Rand) Desired {
 	d.Sources = some(r, prefixes("10.77.0.2/32", "192.168.10.0/24")...)
 	d.Forwards = some(r, Forward{First: 22, Last: 22, To: netip.MustParseAddrPort("10.77.0.2:22")})
 	d.Passages = some(r, Passage{From: prefix("10.77.0.2/32")})
+	d.Nameservers = some(r, addresses("127.98.0.53", "9.9.9.9", "2620:fe::9")...)
 	return d
 }
 
@@ -110,9 +111,11 @@ func TestTransitions(t *testing.T) {
 		m := testManager(t, h)
 		for range 6 {
 			d := randomDesired(r)
+			h.methods = some(r, DNSResolved, DNSResolvconf, DNSFile)
 			mustApply(t, m, d)
 
 			fresh := newFakeHost()
+			fresh.methods = h.methods
 			mustApply(t, testManager(t, fresh), d)
 			mustEqual(t, fmt.Sprintf("after %+v", d), h.dump(), fresh.dump())
 
@@ -235,5 +238,19 @@ func die(t *testing.T, path string) {
 	s.Owner.Start++
 	if err := s.write(path); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What is being given back counts as it was, whatever a change that failed has left.
+func TestOriginalOfWhatIsUndone(t *testing.T) {
+	h := newFakeHost()
+	m := testManager(t, h)
+	key := confKey("ipv4", "lan", "forwarding")
+	m.st.Settings = []savedValue{
+		{Key: forward4, Original: "0", Set: "1", Undoing: true}, {Key: key, Original: "1", Set: "1", Of: forward4},
+	}
+	h.sysctls[key] = "0" // the kernel's doing
+	if v, err := m.original(key); v != "1" || err != nil {
+		t.Errorf("%q, %v, want 1", v, err)
 	}
 }

@@ -106,19 +106,28 @@ func TestRemovedInTheMiddle(t *testing.T) {
 	})
 }
 
-// A client with another address connects again, and its session goes on.
+// A client with other networks or another address connects again, and its session
+// goes on.
 func TestClientMoves(t *testing.T) {
 	f := newFakeStreams(echo)
 	streamsTest(t, f, func(w *world, home *testClient) {
 		<-home.settings
 		session := home.Status().Session
 		list := w.peers()
-		list[0].Name, list[0].Routes = "house", nil
+		list[0].Name = "house"
 		w.server.SetPeers(list)
 		time.Sleep(time.Second)
 		if s := w.server.Status().Peers[0]; s.Name != "house" || !s.Connected || len(home.settings) > 0 {
 			t.Errorf("with another name: %+v", s)
 		}
+
+		list = w.peers()
+		list[0].Name, list[0].Routes = "house", nil
+		w.server.SetPeers(list)
+		if s := <-home.settings; len(s.Networks) > 0 {
+			t.Errorf("settings %+v", s)
+		}
+		w.await("connected", func() bool { return home.Status().Connected })
 		home.tun.toBraid <- packet("192.168.10.9", "198.51.100.7") // not its network any more
 		w.await("dropped", func() bool { return w.server.Status().Peers[0].Counters.Spoofed == 1 })
 

@@ -16,8 +16,8 @@ func newCleanupCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Undo what a killed braid left in the host's network",
-		Long: "cleanup removes the routes, rules, settings and nftables tables of daemons that were killed, and\n" +
-			"prints the commands that would have done the same. What belongs to a running braid stays.",
+		Long: "cleanup removes the routes, rules, settings, nameservers and nftables tables of daemons that were\n" +
+			"killed, and prints the commands that would have done the same. What belongs to a running braid stays.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			host, err := hostnet.OpenHost()
 			if err != nil {

@@ -29,11 +29,12 @@ func newClientCommand() *cobra.Command {
 type clientHost struct {
 	manager *hostnet.Manager
 	remains *hostnet.Desired // of the host's network after a failure; changed only while it runs
+	names   *nameService
 	log     *slog.Logger
 
 	mu      sync.Mutex // guards what follows
 	cfg     *config.Client
-	given   []netip.Prefix // the server's routes
+	given   []netip.Prefix // routes by the server's word, those to DNS servers too
 	desired hostnet.Desired
 	usable  []tunnel.Uplink        // what the tunnel was told last
 	found   []hostnet.Uplink       // all, those with the role never too
@@ -46,10 +47,14 @@ type clientHost struct {
 // (net.mptcp.blackhole_timeout, since Linux 6.12).
 var clientSysctls = map[string]string{"net.mptcp.blackhole_timeout": "0"}
 
-func newClientHost(cfg *config.Client, b *base, log *slog.Logger) *clientHost {
+func newClientHost(cfg *config.Client, b *base, names *nameService, log *slog.Logger) *clientHost {
 	d := closedHost(cfg)
 	d.Device, d.Sysctls = cfg.Tunnel.Name, clientSysctls
-	return &clientHost{cfg: cfg, manager: b.net, remains: &b.remains, log: log, roles: map[string]config.Role{}, desired: d}
+	// After a kill names stay refused until the server has said who answers.
+	d.KeepNameservers = wantsNames(cfg)
+	return &clientHost{
+		cfg: cfg, manager: b.net, remains: &b.remains, names: names, log: log, roles: map[string]config.Role{}, desired: d,
+	}
 }
 
 // setUplinks takes what the host has now and tells use what the tunnel may use:
@@ -137,8 +142,10 @@ func (h *clientHost) configure(s tunnel.Settings) error {
 	defer h.mu.Unlock()
 	h.desired.MTU = s.MTU
 	h.desired.Addresses = s.Addresses
-	h.given = s.Routes
-	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, s.Routes)
+	nameservers, routes := h.names.use(s)
+	h.desired.Nameservers, h.desired.KeepNameservers = nameservers, false
+	h.given = slices.Concat(s.Routes, routes)
+	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, h.given)
 	h.desired.Forwarding = h.cfg.Tunnel.Forwarding
 	h.desired.Sources = clientSources(h.cfg.Tunnel.Masquerade, s)
 	h.desired.KillSwitch.Learning = false
@@ -164,11 +171,25 @@ func (h *clientHost) setServers(list []netip.AddrPort) {
 
 // keep makes again what others have undone, once a minute until ctx ends.
 func (h *clientHost) keep(ctx context.Context) error {
-	return every(ctx, applyEvery, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.applyLocked()
-	})
+	return every(ctx, applyEvery, h.apply)
+}
+
+func (h *clientHost) apply() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.applyLocked()
+}
+
+// keepNames does the same at once when others set the host's nameservers. Without it
+// that waits for keep: no reason to stop.
+func (h *clientHost) keepNames(ctx context.Context) error {
+	if !wantsNames(h.cfg) {
+		return nil
+	}
+	if err := hostnet.WatchDNS(ctx, h.apply); err != nil {
+		h.log.Warn("changes of the host's nameservers will be noticed late", "error", err)
+	}
+	return nil
 }
 
 // uplinks returns all uplinks that the host has now, the role of each, and of
@@ -215,12 +236,14 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 		return err
 	}
 
-	host := newClientHost(cfg, b, log)
-	names := newResolver(cfg.Servers, log)
 	caps, err := loadCaps(cfg, log)
 	if err != nil {
 		return err
 	}
+	dns := openNames(cfg, log)
+	host := newClientHost(cfg, b, dns, log)
+	names := newResolver(cfg.Servers, log)
+	names.own = ownNameservers(b.net, cfg.Tunnel.Name, log)
 	var capture tunnel.NewTerminator
 	if cfg.Tunnel.TCP == config.TCPStreams {
 		capture = newTerminator(b.device, cfg.Tunnel.Name, log)
@@ -248,6 +271,7 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 		found, roles, unusable := host.uplinks()
 		s := clientStatus(live.now.Load(), client.Status(), found, roles, unusable)
 		s.KillSwitch = cfg.Tunnel.KillSwitch
+		s.DNS = dns.status(b.net.DNSStatus())
 		return s
 	}, control.Changes{Roles: roleChanger{host, client}, Config: reload})
 	if err != nil {
@@ -255,7 +279,7 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, host.keep, host.followNetworks, caps.keep(client), reload.run, func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, host.keep, host.keepNames, host.followNetworks, dns.run, caps.keep(client), reload.run, func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
 	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil }, func(ctx context.Context) error {

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,7 +26,10 @@ const lookupTimeout = 3 * time.Second
 // fails too.
 type resolver struct {
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	log    *slog.Logger
+	// own names the nameservers that the host has beside ours; nil: none is known.
+	own func() []netip.Addr
+	ask func(ctx context.Context, host string, server netip.Addr) ([]netip.Addr, error)
+	log *slog.Logger
 
 	mu    sync.Mutex // guards what follows
 	names []config.HostPort
@@ -35,18 +37,57 @@ type resolver struct {
 }
 
 func newResolver(names []config.HostPort, log *slog.Logger) *resolver {
-	// Go's own resolver, because only its sockets can be marked.
-	var turn atomic.Uint32
-	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		d := net.Dialer{Control: setMark}
-		return d.DialContext(ctx, network, pastStub(address, upstreamResolvers(resolverFiles), turn.Add(1)))
-	}}
-	return &resolver{
-		names: names, log: log, known: make([][]netip.AddrPort, len(names)),
-		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return r.LookupNetIP(ctx, "ip", host)
-		},
+	r := &resolver{names: names, log: log, known: make([][]netip.AddrPort, len(names)), ask: askNameserver}
+	r.lookup = r.askAll
+	return r
+}
+
+// askAll asks the host's own nameservers, all at once: resolv.conf may name our own
+// forwarder, or another stub, which need the tunnel to be up, and the nameserver of an uplink that is
+// dead would be waited for longer than there is time.
+func (r *resolver) askAll(ctx context.Context, host string) ([]netip.Addr, error) {
+	own := r.upstream()
+	if len(own) == 0 {
+		return r.ask(ctx, host, netip.Addr{})
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	type result struct {
+		list []netip.Addr
+		err  error
+	}
+	results := make(chan result, len(own))
+	for _, server := range own {
+		wg.Go(func() {
+			list, err := r.ask(ctx, host, server)
+			results <- result{list, err}
+		})
+	}
+	var errs []error
+	for range own {
+		got := <-results
+		if got.err == nil {
+			return got.list, nil
+		}
+		errs = append(errs, got.err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// askNameserver asks a nameserver, or those of resolv.conf if it is not valid, beside
+// the tunnel. It is Go's own resolver that does, because only its sockets can be
+// marked.
+func askNameserver(ctx context.Context, host string, server netip.Addr) ([]netip.Addr, error) {
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if server.IsValid() {
+			address = netip.AddrPortFrom(server, dnsPort).String()
+		}
+		d := net.Dialer{Control: setMark}
+		return d.DialContext(ctx, network, address)
+	}}
+	return r.LookupNetIP(ctx, "ip", host)
 }
 
 // setNames changes the names, for the next look. What is known of those that stay

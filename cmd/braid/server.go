@@ -108,7 +108,7 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 	peers := serverPeers(cfg)
 	c := tunnel.ServerConfig{
 		Device: b.device, Listeners: listeners, TLS: tlsConfig, Key: key.Public(), Peers: peers,
-		MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, Exempt: exempt(cfg.Tunnel.TCP, cfg.Tunnel.Packets),
+		MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, DNS: cfg.Tunnel.DNS, Exempt: exempt(cfg.Tunnel.TCP, cfg.Tunnel.Packets),
 		Judge: egress.judge, Limits: streamLimits(cfg.Limits.Limits, cfg.Limits.StreamsPerClient, len(peers)),
 		Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), Pacing: newPacing(), Software: software(), Log: log,
 	}

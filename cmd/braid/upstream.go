@@ -1,11 +1,12 @@
 package main
 
 import (
-	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+
+	"braid/config"
 )
 
 // resolverFiles name the host's resolvers. Where the first names only a stub on
@@ -16,7 +17,6 @@ var resolverFiles = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.co
 // upstreamResolvers are the resolvers beyond this host that the first file names
 // which names any, at most as many as are ever asked.
 func upstreamResolvers(files []string) []netip.Addr {
-	const most = 3 // MAXNS, resolv.conf(5)
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
@@ -28,9 +28,8 @@ func upstreamResolvers(files []string) []netip.Addr {
 			if len(words) < 2 || words[0] != "nameserver" {
 				continue
 			}
-			a, err := netip.ParseAddr(words[1])
-			if a = a.Unmap(); err == nil && !a.IsLoopback() && !a.IsUnspecified() && !slices.Contains(list, a) && len(list) < most {
-				list = append(list, a)
+			if a, err := netip.ParseAddr(words[1]); err == nil {
+				list = addUpstream(list, a)
 			}
 		}
 		if len(list) > 0 {
@@ -40,23 +39,39 @@ func upstreamResolvers(files []string) []netip.Addr {
 	return nil
 }
 
+// mostUpstream is how many resolvers are ever asked (MAXNS, resolv.conf(5)).
+const mostUpstream = 3
+
+// addUpstream adds a resolver that is beyond this host, while there are few.
+func addUpstream(list []netip.Addr, a netip.Addr) []netip.Addr {
+	if a = a.Unmap(); a.IsLoopback() || a.IsUnspecified() || slices.Contains(list, a) || len(list) == mostUpstream {
+		return list
+	}
+	return append(list, a)
+}
+
+// upstream are the host's own resolvers: those that it has beside ours, or else
+// those that its files name.
+func (r *resolver) upstream() (list []netip.Addr) {
+	if r.own != nil {
+		for _, a := range r.own() {
+			list = addUpstream(list, a)
+		}
+	}
+	if len(list) == 0 {
+		return upstreamResolvers(resolverFiles)
+	}
+	return list
+}
+
 // resolvers are whom the addresses of servers are asked of; none, when no server
 // has a name.
 func (r *resolver) resolvers() []netip.Addr {
-	for _, n := range r.names {
-		if _, ok := n.Addr(); !ok {
-			return upstreamResolvers(resolverFiles)
-		}
+	r.mu.Lock()
+	named := slices.ContainsFunc(r.names, func(n config.HostPort) bool { _, ok := n.Addr(); return !ok })
+	r.mu.Unlock()
+	if !named {
+		return nil
 	}
-	return nil
-}
-
-// pastStub replaces the address of a stub on this host by one of those beyond it,
-// in turn.
-func pastStub(address string, upstream []netip.Addr, turn uint32) string {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil || !a.Addr().IsLoopback() || len(upstream) == 0 {
-		return address
-	}
-	return net.JoinHostPort(upstream[int(turn)%len(upstream)].String(), "53")
+	return r.upstream()
 }

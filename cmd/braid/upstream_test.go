@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,26 +34,6 @@ func TestUpstreamResolvers(t *testing.T) {
 		}
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
-		}
-	}
-}
-
-func TestPastStub(t *testing.T) {
-	upstream := []netip.Addr{netip.MustParseAddr("192.168.1.1"), netip.MustParseAddr("2001:db8::53")}
-	for _, c := range []struct {
-		address  string
-		upstream []netip.Addr
-		turn     uint32
-		want     string
-	}{
-		{"127.0.0.53:53", upstream, 0, "192.168.1.1:53"},
-		{"127.0.0.53:53", upstream, 3, "[2001:db8::53]:53"},
-		{"[::1]:53", upstream, 2, "192.168.1.1:53"},
-		{"127.0.0.53:53", nil, 0, "127.0.0.53:53"},
-		{"9.9.9.9:53", upstream, 0, "9.9.9.9:53"},
-	} {
-		if got := pastStub(c.address, c.upstream, c.turn); got != c.want {
-			t.Errorf("%s, turn %d: %s, want %s", c.address, c.turn, got, c.want)
 		}
 	}
 }

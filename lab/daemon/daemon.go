@@ -344,8 +344,16 @@ type Status struct {
 	} `json:"clients"`
 	Packets    map[string]int `json:"packets"`
 	PacketLane PacketLane     `json:"packet_lane"`
+	DNS        DNS            `json:"dns"`
 	Rejected   int            `json:"rejected"`
 	Malformed  int            `json:"malformed"`
+}
+
+// DNS is how a client's host asks for names.
+type DNS struct {
+	Servers []netip.Addr `json:"servers"`
+	SetBy   []string     `json:"set_by"`
+	Reason  string       `json:"reason"`
 }
 
 // PacketLane is what became of packets that one end sent.
