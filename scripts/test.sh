@@ -88,7 +88,7 @@ step "end to end in the lab, and fuzzing, ${fuzz_seconds}s each"
 need_commands wget=wget git=git rsync=rsync chromium=chromium tcpdump=tcpdump dbus-daemon=dbus-daemon
 fuzz_all >"$fuzzed" 2>&1 &
 fuzzing=$!
-go test -count=1 -timeout "${E2E_TIMEOUT:-15m}" ./lab/e2e
+go test -count=1 -timeout "${E2E_TIMEOUT:-17m}" ./lab/e2e
 wait "$fuzzing" || { cat "$fuzzed"; exit 1; }
 fuzzing=
 cat "$fuzzed"
