@@ -77,6 +77,7 @@ type Client struct {
 	active  *activity
 	calm    *calm
 	capture *capture
+	pulse   pulse          // of tend
 	total   atomic.Int64   // streams
 	old     sync.WaitGroup // lanes that are being closed
 
@@ -102,7 +103,7 @@ type Client struct {
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{
 		ClientConfig: cfg,
-		changed:      make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		changed:      make(chan struct{}, 1), moved: make(chan struct{}, 1), pulse: make(pulse),
 	}
 	c.keeper, c.paths = newLinkKeeper(c), newPathKeeper(c)
 	c.active = newActivity()

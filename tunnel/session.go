@@ -42,6 +42,7 @@ type session struct {
 	policies PacketPolicies      // of packets toward it
 	old      sync.WaitGroup      // lanes that are being closed
 	active   *activity
+	pulse    pulse // of tend
 	calm     *calm
 
 	mu      sync.Mutex  // guards what follows
@@ -73,7 +74,7 @@ type session struct {
 func newSession(p Peer) *session {
 	return &session{
 		peer: p, complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
-		paths: map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(),
+		paths: map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(), pulse: make(pulse),
 	}
 }
 
@@ -395,6 +396,7 @@ func (s *session) tend(ctx context.Context) {
 		select {
 		case <-t.C:
 		case <-wake:
+		case <-s.pulse:
 		case <-ctx.Done():
 			return
 		}

@@ -226,10 +226,10 @@ func runClient(ctx context.Context, cfg *config.Client, log *slog.Logger) (err e
 		Configure: host.configure, Terminator: capture, Exempt: cfg.Tunnel.Packets,
 		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), CapUsed: caps.used, Pacing: newPacing(), Software: software(), Log: log,
 	})
-	serve, err := serveControl(cfg.Control, func() any {
+	serve, err := serveStatus(cfg.Control, func() any {
 		found, roles, unusable := host.uplinks()
 		return clientStatus(cfg, client.Status(), found, roles, unusable)
-	}, roleChanger{host, client})
+	}, roleChanger{host, client}, client.Alive, log)
 	if err != nil {
 		return err
 	}

@@ -99,8 +99,8 @@ type base struct {
 // openBase checks the host and opens what both daemons need of it. What it has
 // to remember for cleanup goes into dir.
 func openBase(device, dir string, log *slog.Logger) (b *base, err error) {
-	if os.Geteuid() != 0 {
-		return nil, &hintedError{errors.New("not allowed to change the host's network"), "run braid as root"}
+	if err := dropPrivileges(log); err != nil {
+		return nil, err
 	}
 	if err := checkSupport(log); err != nil {
 		return nil, err

@@ -123,7 +123,7 @@ func runServer(ctx context.Context, cfg *config.Server, log *slog.Logger) (err e
 	for _, l := range listeners {
 		addrs = append(addrs, l.Addr().String())
 	}
-	serve, err := serveControl(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) }, nil)
+	serve, err := serveStatus(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) }, nil, server.Alive, log)
 	if err != nil {
 		for _, l := range listeners {
 			l.Close()
