@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"hostnet":   {},
 	"lab":       {},
 	"mptcp":     {},
+	"packaging": {},
 	"scheduler": {},
 	"tunnel":    {"crypto", "scheduler"},
 	"cmd":       {"config", "control", "crypto", "hostnet", "lab", "mptcp", "scheduler", "tunnel"},

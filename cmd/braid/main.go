@@ -82,6 +82,9 @@ func printOne(w io.Writer, err error) {
 	}
 }
 
+// extraCommands make the commands that only some builds have.
+var extraCommands []func() *cobra.Command
+
 // newRoot makes the command tree.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -102,6 +105,9 @@ func newRoot() *cobra.Command {
 		newServerCommand(), newClientCommand(), newKeygenCommand(), newPubkeyCommand(),
 		newStatusCommand(), newUplinkCommand(), newDemoCommand(), newCleanupCommand(), newVersionCommand(),
 	)
+	for _, c := range extraCommands {
+		root.AddCommand(c())
+	}
 	root.SetFlagErrorFunc(usage)
 	for _, c := range root.Commands() {
 		limit := c.Args
