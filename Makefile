@@ -1,6 +1,6 @@
 # A door for those who look for one: the scripts are what does the work.
 
-.PHONY: build test quick demo bench clean
+.PHONY: build test quick demo bench packages clean
 
 build:
 	go build -o build/braid ./cmd/braid
@@ -16,6 +16,9 @@ demo:
 
 bench:
 	scripts/bench.sh
+
+packages:
+	scripts/package.sh
 
 clean:
 	rm -rf build

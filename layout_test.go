@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"hostnet":    {},
 	"lab":        {},
 	"mptcp":      {},
+	"packaging":  {},
 	"scheduler":  {},
 	"tunnel":     {"crypto", "scheduler"},
 	"cmd":        {"config", "control", "crypto", "dnsforward", "hostnet", "lab", "mptcp", "scheduler", "tunnel"},

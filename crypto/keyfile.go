@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +40,9 @@ func (e *KeyFileError) Unwrap() error { return e.Err }
 
 // LoadKeyFile reads a private key from the file at path, which holds the key's
 // text and at most white space after it. A file that others can read or write
-// is refused, for its key is no secret any more. The error is a *KeyFileError.
+// is refused, for its key is no secret any more; but root's may be readable by
+// the group of the user that this process runs as, as of a service. The error is
+// a *KeyFileError.
 func LoadKeyFile(path string) (PrivateKey, error) {
 	fail := func(err error, mend, format string, args ...any) (PrivateKey, error) {
 		return PrivateKey{}, &KeyFileError{Path: path, Problem: fmt.Sprintf(format, args...), Mend: mend, Err: err}
@@ -67,7 +70,7 @@ func LoadKeyFile(path string) (PrivateKey, error) {
 		return fail(nil, "name the file in it", "it is a directory")
 	case !info.Mode().IsRegular():
 		return fail(nil, "", "it is not a regular file")
-	case info.Mode().Perm()&othersMode != 0:
+	case info.Mode().Perm()&othersMode != 0 && !servesGroup(info):
 		return fail(nil, "chmod 600 "+shellWord(path), "its mode %04o lets others than the owner use it", info.Mode().Perm())
 	}
 
@@ -88,6 +91,15 @@ func LoadKeyFile(path string) (PrivateKey, error) {
 		return fail(err, keygen, "%v", err)
 	}
 	return key, nil
+}
+
+// servesGroup reports whether a file is root's, and besides root only this
+// process's own group can read it.
+func servesGroup(info fs.FileInfo) bool {
+	const groupRead fs.FileMode = 0o040
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode().Perm()&othersMode == groupRead &&
+		owner.Uid == 0 && owner.Gid != 0 && (os.Geteuid() == 0 || int(owner.Gid) == os.Getegid())
 }
 
 // WriteKeyFile writes key to a new file at path with mode 0600. It never

@@ -225,3 +225,32 @@ func onlyFile(t *testing.T, path string) {
 		t.Errorf("left behind: %v %v", entries, err)
 	}
 }
+
+// A package gives keys to root, and lets the service's own group read them.
+func TestKeyFileOfService(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server.key")
+	if err := WriteKeyFile(path, GenerateKey()); err != nil {
+		t.Fatal(err)
+	}
+	const service = 4242
+	for _, c := range []struct {
+		uid, gid int
+		mode     fs.FileMode
+		good     bool
+	}{
+		{0, service, 0o640, true},
+		{0, service, 0o440, true},
+		{0, service, 0o644, false},
+		{0, service, 0o660, false},
+		{0, service, 0o650, false},
+		{0, 0, 0o640, false},
+		{service, service, 0o640, false},
+	} {
+		if err := errors.Join(os.Chown(path, c.uid, c.gid), os.Chmod(path, c.mode)); err != nil {
+			t.Fatalf("this test needs root: %v", err)
+		}
+		if _, err := LoadKeyFile(path); (err == nil) != c.good {
+			t.Errorf("%d:%d %04o: %v", c.uid, c.gid, c.mode, err)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -203,6 +204,13 @@ func lockState(dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, ".hostnet.lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, explain("lock the state directory", err)
+	}
+	// Root cleans up behind a daemon that has a user of its own, which must be able
+	// to lock again; where root is not allowed to give it away, it needs nothing.
+	if info, err := os.Stat(dir); err == nil && os.Geteuid() == 0 {
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+			_ = f.Chown(int(owner.Uid), int(owner.Gid))
+		}
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		f.Close()

@@ -4,6 +4,9 @@
 #   scripts/test.sh            everything
 #   scripts/test.sh -quick     without race detector, fuzzing and end-to-end tests
 #
+# The packages are built and tested by scripts/test-packages.sh, which takes some
+# minutes and is not part of this.
+#
 # The end-to-end tests heed BRAID_LONG=1 and others: lab/e2e/mode_test.go.
 source "$(dirname "$0")/common.sh"
 
@@ -31,14 +34,16 @@ need_root
 need_go
 need_kernel
 need_commands nft=nftables iptables=iptables ip=iproute2 ping=iputils-ping curl=curl iperf3=iperf3 dig=dnsutils \
-	ssh=openssh-client sshd=openssh-server ethtool=ethtool shellcheck=shellcheck ss=iproute2
+	ssh=openssh-client sshd=openssh-server ethtool=ethtool shellcheck=shellcheck ss=iproute2 \
+	setpriv=util-linux unshare=util-linux systemd-analyze=systemd busybox=busybox-static dash=dash
 
 step "format, vet"
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || fail "not formatted: $unformatted" "gofmt -w ."
 go vet ./...
+go vet -tags man,packages ./cmd/braid ./lab/install
 go mod tidy -diff >/dev/null || fail "go.mod is not tidy" "go mod tidy"
-shellcheck -x -P scripts scripts/*.sh .ci/run
+shellcheck -x -P scripts scripts/*.sh .ci/run packaging/*/*.sh
 
 step "staticcheck"
 go run "$staticcheck" ./...

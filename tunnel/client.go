@@ -78,6 +78,7 @@ type Client struct {
 	active  *activity
 	calm    *calm
 	capture *capture
+	pulse   pulse        // of tend
 	total   atomic.Int64 // streams
 	limits  atomic.Pointer[StreamLimits]
 	old     sync.WaitGroup // lanes that are being closed
@@ -105,7 +106,7 @@ type Client struct {
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{
 		ClientConfig: cfg,
-		changed:      make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		changed:      make(chan struct{}, 1), moved: make(chan struct{}, 1), pulse: make(pulse),
 	}
 	c.policies = cfg.Policies
 	c.limits.Store(&cfg.Limits)

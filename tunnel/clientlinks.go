@@ -272,6 +272,7 @@ func (c *Client) tend(ctx context.Context) error {
 		select {
 		case <-t.C:
 		case <-wake:
+		case <-c.pulse:
 		case <-c.moved:
 			changed = true
 			c.keeper.retry()

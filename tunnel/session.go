@@ -57,6 +57,7 @@ type session struct {
 	policies PacketPolicies      // of packets toward it
 	old      sync.WaitGroup      // lanes that are being closed
 	active   *activity
+	pulse    pulse // of tend
 	calm     *calm
 
 	mu         sync.Mutex  // guards what follows
@@ -88,7 +89,7 @@ type session struct {
 func newSession(p Peer) *session {
 	s := &session{
 		complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
-		paths:    map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(),
+		paths:    map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(), pulse: make(pulse),
 	}
 	s.known.Store(&p)
 	s.life, s.end = context.WithCancelCause(context.Background())
@@ -423,6 +424,7 @@ func (s *session) tend(ctx context.Context) {
 		select {
 		case <-t.C:
 		case <-wake:
+		case <-s.pulse:
 		case <-ctx.Done():
 			return
 		}

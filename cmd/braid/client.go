@@ -267,13 +267,13 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), CapUsed: caps.used, Pacing: newPacing(), Software: software(), Log: log,
 	})
 	live.begin(cfg, client, host, names, caps)
-	serve, err := serveControl(cfg.Control, func() any {
+	serve, err := serveStatus(cfg.Control, func() any {
 		found, roles, unusable := host.uplinks()
 		s := clientStatus(live.now.Load(), client.Status(), found, roles, unusable)
 		s.KillSwitch = cfg.Tunnel.KillSwitch
 		s.DNS = dns.status(b.net.DNSStatus())
 		return s
-	}, control.Changes{Roles: roleChanger{host, client}, Config: reload})
+	}, control.Changes{Roles: roleChanger{host, client}, Config: reload}, client.Alive, reload.manager)
 	if err != nil {
 		return err
 	}

@@ -124,8 +124,8 @@ func openBase(device, dir string, log *slog.Logger) (*base, error) {
 // openHost is the first part of openBase: it opens the host's network and makes
 // it as first says, which is also what remains, until remains is another.
 func openHost(device, dir string, first hostnet.Desired, log *slog.Logger) (*base, error) {
-	if os.Geteuid() != 0 {
-		return nil, &hintedError{errors.New("not allowed to change the host's network"), "run braid as root"}
+	if err := dropPrivileges(log); err != nil {
+		return nil, err
 	}
 	b := &base{dir: dir, log: log, remains: first}
 	var err error

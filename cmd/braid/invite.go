@@ -102,14 +102,14 @@ func addClient(cmd *cobra.Command, f enrolFlags, file *config.File[config.Server
 		tell(cmd, done.Reloaded)
 		return done.Addresses, nil
 	}
-	if f.socket != "" || !nobodyThere(err) {
-		return nil, changeRefused(err)
-	}
 	var added config.ServerClient
-	if _, err := config.Edit(file.Path, addTo(c, &added)); err != nil {
-		return nil, editError(err)
+	runs, err := f.editHere(cmd, file, err, addTo(c, &added))
+	if err != nil {
+		return nil, err
 	}
-	fmt.Fprintln(cmd.ErrOrStderr(), "no server runs here: it will know the client when it is started")
+	if !runs {
+		fmt.Fprintln(cmd.ErrOrStderr(), "no server runs here: it will know the client when it is started")
+	}
 	return added.Addresses, nil
 }
 
@@ -126,6 +126,28 @@ func (f *enrolFlags) controlOf(file *config.File[config.Server]) string {
 		return f.socket
 	}
 	return file.Config.Control
+}
+
+// editHere edits the file after the daemon has not, because of refused: because none
+// runs, or because one runs as a user that may not write it. That one reads it again.
+func (f *enrolFlags) editHere(cmd *cobra.Command, file *config.File[config.Server], refused error, edit func([]byte) ([]byte, error)) (runs bool, err error) {
+	r, ok := errors.AsType[*control.Refusal](refused)
+	runs = ok && r.Status == http.StatusForbidden
+	if !runs && (f.socket != "" || !nobodyThere(refused)) {
+		return false, changeRefused(refused)
+	}
+	if _, err := config.Edit(file.Path, edit); err != nil {
+		return runs, editError(err)
+	}
+	if !runs {
+		return false, nil
+	}
+	done, err := control.Reload(cmd.Context(), f.controlOf(file))
+	if err != nil {
+		return true, changeRefused(err)
+	}
+	tell(cmd, done)
+	return true, nil
 }
 
 // nobodyThere reports whether no daemon is behind the socket.
@@ -264,12 +286,14 @@ func revoke(ctx context.Context, cmd *cobra.Command, f enrolFlags, name string) 
 		fmt.Fprintf(cmd.OutOrStdout(), "client %q has ended, and its key is refused\n", name)
 		return nil
 	}
-	if f.socket != "" || !nobodyThere(err) {
-		return changeRefused(err)
+	runs, err := f.editHere(cmd, file, err, func(data []byte) ([]byte, error) { return config.RemoveClient(data, name) })
+	switch {
+	case err != nil:
+		return err
+	case runs:
+		fmt.Fprintf(cmd.OutOrStdout(), "client %q has ended, and its key is refused\n", name)
+	default:
+		fmt.Fprintf(cmd.OutOrStdout(), "client %q is removed; no server runs here\n", name)
 	}
-	if _, err := config.Edit(file.Path, func(data []byte) ([]byte, error) { return config.RemoveClient(data, name) }); err != nil {
-		return editError(err)
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "client %q is removed; no server runs here\n", name)
 	return nil
 }

@@ -89,6 +89,9 @@ func printOne(w io.Writer, err error) {
 	}
 }
 
+// extraCommands make the commands that only some builds have.
+var extraCommands []func() *cobra.Command
+
 // newRoot makes the command tree.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -109,6 +112,9 @@ func newRoot() *cobra.Command {
 		newServerCommand(), newClientCommand(), newInviteCommand(), newUpCommand(), newRevokeCommand(), newClientsCommand(),
 		newReloadCommand(), newStatusCommand(), newUplinkCommand(), newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newCleanupCommand(), newKillSwitchCommand(), newVersionCommand(),
 	)
+	for _, c := range extraCommands {
+		root.AddCommand(c())
+	}
 	root.SetFlagErrorFunc(usage)
 	usageOfArgs(root)
 	return root

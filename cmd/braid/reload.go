@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -36,6 +37,7 @@ type reloadable[T any] struct {
 type reloader[T any] struct {
 	reloadable[T]
 	log     *slog.Logger
+	manager *serviceManager
 	key     crypto.PublicKey // that the daemon runs with
 	signals chan os.Signal
 	onTerm  bool // the daemon was started in a terminal
@@ -47,7 +49,7 @@ type reloader[T any] struct {
 
 // newReloader takes SIGHUP from now on, until close.
 func newReloader[T any](file *config.File[T], key crypto.PublicKey, r reloadable[T], log *slog.Logger) *reloader[T] {
-	l := &reloader[T]{reloadable: r, log: log, key: key, signals: make(chan os.Signal, 1), onTerm: inTerminal(), began: file, now: file}
+	l := &reloader[T]{reloadable: r, log: log, manager: newServiceManager(log), key: key, signals: make(chan os.Signal, 1), onTerm: inTerminal(), began: file, now: file}
 	signal.Notify(l.signals, unix.SIGHUP)
 	return l
 }
@@ -85,6 +87,7 @@ func isTerminal(f *os.File) bool {
 func (r *reloader[T]) Reload() (control.Reloaded, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.manager.reloading()()
 	next, err := r.open(r.began.Path)
 	if err == nil {
 		_, err = loadKey(r.keyFile(next.Config))
@@ -127,6 +130,9 @@ func (r *reloader[T]) takeLocked(next *config.File[T]) control.Reloaded {
 // refusalOf says in the control API's words why a configuration was not taken.
 func refusalOf(err error) *control.Refusal {
 	r := &control.Refusal{Status: http.StatusUnprocessableEntity, Problem: err.Error(), Mend: crypto.Hint(err)}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		r.Status = http.StatusForbidden
+	}
 	if faults, ok := errors.AsType[*config.Errors](err); ok {
 		for i, e := range faults.List {
 			if i == 0 {

@@ -125,8 +125,8 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 	for _, l := range listeners {
 		addrs = append(addrs, l.Addr().String())
 	}
-	serve, err := serveControl(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) },
-		control.Changes{Config: reload, Clients: enroller{reload}})
+	serve, err := serveStatus(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) },
+		control.Changes{Config: reload, Clients: enroller{reload}}, server.Alive, reload.manager)
 	if err != nil {
 		for _, l := range listeners {
 			l.Close()

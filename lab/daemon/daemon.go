@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -54,6 +55,11 @@ type Options struct {
 	TCP        string // tunnel.tcp on both sides; "" is braid's default
 	Congestion string // tunnel.congestion on both sides; "" is braid's default
 	LogLevel   string // "" is info
+
+	// User runs the daemons, 0 for root, started through the command that Through
+	// returns for a role: "server" or "client".
+	User    int
+	Through func(role string) []string
 }
 
 // serverTunnel is [tunnel] in server.toml, the addresses apart.
@@ -87,7 +93,10 @@ type Setup struct {
 func New(net *topology.Net, binary, dir string, o Options) (*Setup, error) {
 	s := &Setup{Net: net}
 	prepare := func(role, name string, host *lab.Host) (*Daemon, error) {
-		d := &Daemon{host: host, binary: binary, role: role, dir: filepath.Join(dir, name), level: o.LogLevel}
+		d := &Daemon{host: host, binary: binary, role: role, dir: filepath.Join(dir, name), level: o.LogLevel, user: o.User}
+		if o.Through != nil {
+			d.through = o.Through(role)
+		}
 		if d.level == "" {
 			d.level = "info"
 		}
@@ -199,6 +208,8 @@ type Daemon struct {
 	role      string // "server" or "client"
 	dir       string
 	level     string
+	user      int
+	through   []string
 	process   *lab.Process
 	processes []*lab.Process // all so far
 }
@@ -220,12 +231,38 @@ func (d *Daemon) keygen() error {
 		return fmt.Errorf("make key of %s: %w", d.role, err)
 	}
 	d.PublicKey = strings.TrimSpace(string(out))
+	return d.hand()
+}
+
+// hand gives the daemon's user its files as a package does: it may read them, and
+// write where its socket and its state are.
+func (d *Daemon) hand() error {
+	if d.user == 0 {
+		return nil
+	}
+	var errs []error
+	read := func(path string, mode os.FileMode) {
+		errs = append(errs, os.Chown(path, 0, d.user), os.Chmod(path, mode))
+	}
+	read(d.dir, 0o750)
+	read(filepath.Join(d.dir, "key"), 0o640)
+	for _, dir := range []string{d.RunDir(), filepath.Join(d.dir, "state")} {
+		errs = append(errs, os.MkdirAll(dir, 0o755), os.Chown(dir, d.user, d.user))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("hand files of %s to its user: %w", d.role, err)
+	}
 	return nil
 }
 
 func (d *Daemon) write(config string) error {
 	if err := os.WriteFile(d.ConfigFile(), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("write configuration of %s: %w", d.role, err)
+	}
+	if d.user != 0 {
+		if err := errors.Join(os.Chown(d.ConfigFile(), 0, d.user), os.Chmod(d.ConfigFile(), 0o640)); err != nil {
+			return fmt.Errorf("hand configuration of %s to its user: %w", d.role, err)
+		}
 	}
 	return nil
 }
@@ -237,7 +274,8 @@ func (d *Daemon) Rewrite(config string) error { return d.write(config) }
 // bounds the waiting alone. The daemon runs until it is stopped or the lab ends.
 func (d *Daemon) Start(ctx context.Context) error {
 	var err error
-	d.process, err = d.host.Start(context.WithoutCancel(ctx), exec.Command(d.binary, d.role, "-c", d.ConfigFile(), "--log-level", d.level))
+	args := append(slices.Clone(d.through), d.binary, d.role, "-c", d.ConfigFile(), "--log-level", d.level)
+	d.process, err = d.host.Start(context.WithoutCancel(ctx), exec.Command(args[0], args[1:]...))
 	if err != nil {
 		return err
 	}

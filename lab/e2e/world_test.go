@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
+		if err := os.Chmod(dir, 0o755); err != nil { // for daemons that are not root's
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		binary = filepath.Join(dir, "braid")
 		if out, err := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", binary, "braid/cmd/braid")...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build braid: %v\n%s", err, out)
@@ -139,7 +143,7 @@ func (w *world) snapshot(h *lab.Host) string {
 	var b strings.Builder
 	for _, c := range []string{
 		"ip -br link", "ip -br addr", "ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all",
-		"nft list ruleset", "ip mptcp limits",
+		"nft list ruleset", "ip mptcp limits", "ip mptcp endpoint",
 	} {
 		f := strings.Fields(c)
 		fmt.Fprintf(&b, "# %s\n%s", c, w.run(h, f[0], f[1:]...))
