@@ -196,6 +196,23 @@ func TestLifeOfPackage(t *testing.T) {
 	}
 	up(client)
 
+	// Root invites, though the server cannot write what it has to read again.
+	pid := server.unit("MainPID")
+	if said := server.do("braid", "invite", "phone"); !strings.Contains(said, "\nbraid1:") {
+		t.Errorf("invited: %q", said)
+	}
+	if list := server.do("braid", "clients"); !strings.Contains(list, "phone") {
+		t.Errorf("clients: %s", list)
+	}
+	server.do("braid", "revoke", "phone")
+	server.do("systemctl", "reload", "braid-server")
+	if list := server.do("braid", "clients"); strings.Contains(list, "phone") || !strings.Contains(list, "home") {
+		t.Errorf("clients: %s", list)
+	}
+	if now := server.unit("MainPID"); now != pid || server.unit("ActiveState") != "active" {
+		t.Errorf("the server was process %s, and is %s", pid, now)
+	}
+
 	// 10 MiB from a server that can resume.
 	dir := t.TempDir()
 	content := strings.Repeat("0123456789abcdef", 10<<16)
