@@ -8,17 +8,24 @@ import (
 	"braid/lab"
 )
 
-// A download over QUIC brings what is asked for, and ends at both ends.
-func TestQUIC(t *testing.T) {
+// oneHost is a host that reaches itself.
+func oneHost(t *testing.T) *lab.Host {
+	t.Helper()
 	l, err := lab.New(t.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	h, err := l.Host("host")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return h
+}
+
+// A download over QUIC brings what is asked for, and ends at both ends.
+func TestQUIC(t *testing.T) {
+	h := oneHost(t)
 	s, err := listenQUIC(h)
 	if err != nil {
 		t.Fatal(err)

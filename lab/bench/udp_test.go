@@ -3,21 +3,11 @@ package main
 import (
 	"net/netip"
 	"testing"
-
-	"braid/lab"
 )
 
 // A flow comes at the rate that was asked for or less, and ends at both ends.
 func TestUDP(t *testing.T) {
-	l, err := lab.New(t.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	h, err := l.Host("host")
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := oneHost(t)
 	s, err := listenUDP(h)
 	if err != nil {
 		t.Fatal(err)
