@@ -35,7 +35,8 @@ type DNS struct {
 	Methods []DNSMethod
 	// Set is what each method has from us for the device.
 	Set map[DNSMethod][]netip.Addr
-	// Own are the nameservers that the host would have without us.
+	// Own are the nameservers that the host would have without us, those behind its
+	// own DNS server where they are known.
 	Own []netip.Addr
 }
 
@@ -163,7 +164,7 @@ func (k *Kernel) DNS(device string) (DNS, error) {
 			return err
 		}
 		theirs := parseResolv(f.theirs)
-		d.Own = withoutForwarders(theirs.servers)
+		own := theirs.servers
 		if f.ours && f.mark.Device == device {
 			d.Set[DNSFile] = parseResolv(f.content).servers
 		}
@@ -173,18 +174,16 @@ func (k *Kernel) DNS(device string) (DNS, error) {
 			d.Methods = append(d.Methods, DNSResolved)
 			d.Set[DNSResolved] = set
 		}
-		if stub {
-			d.Own = withoutForwarders(nameserversOf(resolvedUplinks))
-		}
 		switch {
 		case running && stub:
 		case madeByResolvconf(f):
 			d.Methods = append(d.Methods, DNSResolvconf)
 			d.Set[DNSResolvconf] = resolvconfDNS(device, theirs.servers)
-			d.Own = withoutForwarders(resolvconfOwn(device))
+			own = resolvconfOwn(device)
 		default:
 			d.Methods = append(d.Methods, DNSFile)
 		}
+		d.Own = beyondHost(own, resolvedUplinks, managerUplinks)
 		return nil
 	})
 	return d, err
@@ -246,6 +245,34 @@ func ForwarderAddresses() []netip.Addr {
 	return out
 }
 
-func withoutForwarders(list []netip.Addr) []netip.Addr {
-	return slices.DeleteFunc(slices.Clone(list), forwarders.Contains)
+// managerUplinks lists the nameservers of all links where NetworkManager runs a DNS
+// server of its own.
+const managerUplinks = "/run/NetworkManager/no-stub-resolv.conf"
+
+// mostOwn is how many nameservers a host asks (MAXNS, resolv.conf(5)).
+const mostOwn = 3
+
+// beyondHost are those of the nameservers that are not on this host, or where there
+// are none, those that the first of the files names which names any: a DNS server of
+// this host asks these, without a mark, and so by the tunnel that they may be needed
+// for. Where nobody says whom it asks, it is itself asked, unless it is ours.
+func beyondHost(list []netip.Addr, files ...string) []netip.Addr {
+	out := elsewhere(list)
+	for i := 0; len(out) == 0 && i < len(files); i++ {
+		out = elsewhere(nameserversOf(files[i]))
+	}
+	if len(out) == 0 {
+		return slices.DeleteFunc(slices.Clone(list), forwarders.Contains)
+	}
+	return out
+}
+
+// elsewhere are those of the nameservers that are not on this host.
+func elsewhere(list []netip.Addr) (out []netip.Addr) {
+	for _, a := range list {
+		if a = a.Unmap(); !a.IsLoopback() && !a.IsUnspecified() && !slices.Contains(out, a) && len(out) < mostOwn {
+			out = append(out, a)
+		}
+	}
+	return out
 }

@@ -42,11 +42,26 @@ func newResolver(names []config.HostPort, log *slog.Logger) *resolver {
 	return r
 }
 
+// resolvers are whom the addresses of servers are asked of; none, when no server
+// has a name.
+func (r *resolver) resolvers() []netip.Addr {
+	r.mu.Lock()
+	named := slices.ContainsFunc(r.names, func(n config.HostPort) bool { _, ok := n.Addr(); return !ok })
+	r.mu.Unlock()
+	if !named || r.own == nil {
+		return nil
+	}
+	return r.own()
+}
+
 // askAll asks the host's own nameservers, all at once: resolv.conf may name our own
-// forwarder, or another stub, which need the tunnel to be up, and the nameserver of an uplink that is
-// dead would be waited for longer than there is time.
+// forwarder, or another stub, which need the tunnel to be up, and the nameserver of
+// an uplink that is dead would be waited for longer than there is time.
 func (r *resolver) askAll(ctx context.Context, host string) ([]netip.Addr, error) {
-	own := r.upstream()
+	var own []netip.Addr
+	if r.own != nil {
+		own = r.own()
+	}
 	if len(own) == 0 {
 		return r.ask(ctx, host, netip.Addr{})
 	}
