@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
-
-	"github.com/vishvananda/netlink"
 
 	"braid/config"
 	"braid/hostnet"
@@ -72,26 +69,19 @@ func reachableAt(listen []netip.AddrPort, uplinks []hostnet.Uplink) (list []conf
 
 // hostRoutes are the networks to which the host has routes, those by the tunnel
 // apart.
-func hostRoutes(tunnel string) ([]netip.Prefix, error) {
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
+func hostRoutes(tunnel string) (list []netip.Prefix, err error) {
+	host, err := hostnet.OpenHost()
 	if err != nil {
-		return nil, fmt.Errorf("list the host's routes: %w", err)
+		return nil, err
 	}
-	own := -1
-	if l, err := netlink.LinkByName(tunnel); err == nil {
-		own = l.Attrs().Index
-	}
-	var list []netip.Prefix
-	for _, r := range routes {
-		if r.Dst == nil || r.LinkIndex == own {
-			continue
-		}
-		if a, ok := netip.AddrFromSlice(r.Dst.IP); ok {
-			bits, _ := r.Dst.Mask.Size()
-			list = append(list, netip.PrefixFrom(a.Unmap(), bits))
+	defer host.Close()
+	networks, err := host.Behind([]string{"*"})
+	for _, n := range networks {
+		if n.Device != tunnel {
+			list = append(list, n.Prefix)
 		}
 	}
-	return list, nil
+	return list, err
 }
 
 // freeRanges returns the server's addresses, with their ranges, of a tunnel that
