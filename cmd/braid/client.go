@@ -169,6 +169,13 @@ func (h *clientHost) setServers(list []netip.AddrPort) {
 	}
 }
 
+// config is the configuration that holds now.
+func (h *clientHost) config() *config.Client {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.cfg
+}
+
 // keep makes again what others have undone, once a minute until ctx ends.
 func (h *clientHost) keep(ctx context.Context) error {
 	return every(ctx, applyEvery, h.apply)
@@ -183,7 +190,7 @@ func (h *clientHost) apply() {
 // keepNames does the same at once when others set the host's nameservers. Without it
 // that waits for keep: no reason to stop.
 func (h *clientHost) keepNames(ctx context.Context) error {
-	if !wantsNames(h.cfg) {
+	if !wantsNames(h.config()) {
 		return nil
 	}
 	if err := hostnet.WatchDNS(ctx, h.apply); err != nil {

@@ -83,15 +83,10 @@ func (h *clientHost) setResolvers(list []netip.Addr) {
 // the firewall, have changed, until ctx ends. Without it that happens once a
 // minute, which is no reason to stop.
 func (h *clientHost) followNetworks(ctx context.Context) error {
-	if !h.cfg.Tunnel.KillSwitch && len(h.cfg.Tunnel.ExcludeInterfaces) == 0 {
+	if t := h.config().Tunnel; !t.KillSwitch && len(t.ExcludeInterfaces) == 0 {
 		return nil
 	}
-	err := hostnet.WatchNetworks(ctx, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.applyLocked()
-	})
-	if err != nil {
+	if err := hostnet.WatchNetworks(ctx, h.apply); err != nil {
 		h.log.Warn("changes of other networks will be noticed late", "error", err)
 	}
 	return nil
