@@ -37,9 +37,7 @@ const (
 	// are not known better.
 	paysGain = 1.25
 	// alonePays is that factor for a flow that has a path for itself and would share
-	// a full one: what it leaves nobody uses, and others lose what it wins. Without
-	// it two floods of cell B were on one link most of the time, and now and then on
-	// two.
+	// a full one: what it leaves nobody uses, and others lose what it wins.
 	alonePays = 4
 	// A flow that does not itself fill its path leaves a queue so many times as
 	// long as the other path's, and so many seconds.
