@@ -57,22 +57,11 @@ func SetRole(ctx context.Context, path, uplink, role string) error {
 
 // ask sends one request to the daemon behind the socket at path.
 func ask(ctx context.Context, path, method, target string, body []byte) (status int, answer []byte, err error) {
-	transport := &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		},
-	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://braid"+target, bytes.NewReader(body))
+	res, err := request(ctx, path, method, target, body)
 	if err != nil {
-		return 0, nil, fmt.Errorf("ask %s: %w", path, err)
-	}
-	res, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return 0, nil, &Error{"ask the daemon at", path, cause(err), mend(err)}
+		return 0, nil, err
 	}
 	defer res.Body.Close()
 	answer, err = io.ReadAll(io.LimitReader(res.Body, maxStatusBytes))
@@ -80,6 +69,26 @@ func ask(ctx context.Context, path, method, target string, body []byte) (status 
 		return 0, nil, &Error{"ask the daemon at", path, err, ""}
 	}
 	return res.StatusCode, answer, nil
+}
+
+// request sends one request, whose answer's body is the caller's to close.
+func request(ctx context.Context, path, method, target string, body []byte) (*http.Response, error) {
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		},
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://braid"+target, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", path, err)
+	}
+	res, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return nil, &Error{"ask the daemon at", path, cause(err), mend(err)}
+	}
+	return res, nil
 }
 
 func unexpected(path string, status int) error {

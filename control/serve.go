@@ -96,9 +96,10 @@ func Serve(ctx context.Context, l net.Listener, status func() any, change Change
 	srv := &http.Server{
 		Handler: handler(status, change), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
 		WriteTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx }, // ends streams
 	}
 	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { defer close(closed); srv.Close() })
+	stop := context.AfterFunc(ctx, func() { defer close(closed); shut(srv) })
 	err := srv.Serve(l)
 	if !stop() {
 		<-closed
@@ -109,10 +110,20 @@ func Serve(ctx context.Context, l net.Listener, status func() any, change Change
 	return fmt.Errorf("serve control socket: %w", err)
 }
 
+// shut ends srv when its handlers have ended, which takes them a moment.
+func shut(srv *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if srv.Shutdown(ctx) != nil {
+		srv.Close()
+	}
+}
+
 // handler is what the daemon answers, to reading and to changing requests.
 func handler(status func() any, change Changes) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(statusPath, only(http.MethodGet, tellStatus(status)))
+	mux.HandleFunc(streamPath, only(http.MethodGet, streamStatus(status)))
 	mux.HandleFunc(uplinksPath+"{name}", only(http.MethodPost, changeRole(change.Roles)))
 	mux.HandleFunc(reloadPath, only(http.MethodPost, reload(change.Config)))
 	mux.HandleFunc(clientsPath, only(http.MethodPost, addClient(change.Clients)))
