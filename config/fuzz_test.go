@@ -310,6 +310,7 @@ func serverText(s *Server) string {
 		s.Limits.StreamsPerClient, s.Limits.Streams, s.Limits.NewStreamsPerSecond)
 	// No memory above 2^53 bytes is allowed, so its megabytes are exact to the byte.
 	fmt.Fprintf(&b, "memory = \"%.6fMB\"\nresume = %q\n", float64(s.Limits.MemoryBytes)/1e6, s.Limits.Resume)
+	fmt.Fprintf(&b, "speedtest = %v\n", s.Limits.Speedtest)
 	for _, r := range s.Rules {
 		fmt.Fprintf(&b, "[[rule]]\nmatch = %q\npolicy = %q\n", r.Match, r.Policy)
 	}

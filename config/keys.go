@@ -32,6 +32,7 @@ var serverSchema = schema{
 	{key: "limits.new_streams_per_second", typ: typeInteger, def: `500`},
 	{key: "limits.memory", typ: typeString, def: `"1GiB"`},
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
+	{key: "limits.speedtest", typ: typeBool, def: `true`},
 
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},

@@ -16,7 +16,8 @@ type Limits struct {
 // ServerLimits are a server's Limits, and what one client may have of them.
 type ServerLimits struct {
 	Limits
-	StreamsPerClient int // at most Streams
+	StreamsPerClient int  // at most Streams
+	Speedtest        bool // whether clients may test their speed
 }
 
 // Bounds of the limits.
@@ -49,7 +50,7 @@ func limits(n *node, errs *Errors) Limits {
 // serverLimits reads the [limits] table of a server.
 func serverLimits(n *node, errs *Errors) ServerLimits {
 	own := n.get("streams_per_client")
-	l := ServerLimits{limits(n, errs), between(own, errs, 1, maxStreams)}
+	l := ServerLimits{limits(n, errs), between(own, errs, 1, maxStreams), n.isTrue("speedtest")}
 	if l.Streams == 0 || l.StreamsPerClient <= l.Streams {
 		return l
 	}

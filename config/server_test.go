@@ -45,7 +45,7 @@ func parseServerText(t *testing.T, text string) *Server {
 }
 
 var defaultServerLimits = ServerLimits{
-	Limits{Streams: 16384, NewStreamsPerSecond: 500, MemoryBytes: 1 << 30, Resume: 10 * time.Minute}, 4096,
+	Limits{Streams: 16384, NewStreamsPerSecond: 500, MemoryBytes: 1 << 30, Resume: 10 * time.Minute}, 4096, true,
 }
 
 func TestServerDefaults(t *testing.T) {
@@ -83,7 +83,8 @@ func TestServerDefaults(t *testing.T) {
 			streams = 16384
 			new_streams_per_second = 500
 			memory = "1GiB"
-			resume = "10m"`,
+			resume = "10m"
+			speedtest = true`,
 	} {
 		if diff := cmp.Diff(want, parseServerText(t, text), compareAddresses); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, diff)
@@ -107,6 +108,7 @@ func TestServerInFull(t *testing.T) {
 		new_streams_per_second = 1
 		memory = "16MiB"
 		resume = "24h"
+		speedtest = false
 		[[client]]
 		name = "Büro 1"
 		public_key = "$B"
@@ -145,7 +147,7 @@ func TestServerInFull(t *testing.T) {
 			},
 			Deny: []EgressRule{{netip.MustParsePrefix("10.0.0.0/8"), 25, 26}, {netip.MustParsePrefix("::/0"), 0, 0}},
 		},
-		Limits: ServerLimits{Limits{Streams: 20, NewStreamsPerSecond: 1, MemoryBytes: 16 << 20, Resume: 24 * time.Hour}, 20},
+		Limits: ServerLimits{Limits{Streams: 20, NewStreamsPerSecond: 1, MemoryBytes: 16 << 20, Resume: 24 * time.Hour}, 20, false},
 		Clients: []ServerClient{
 			{
 				Name: "Büro 1", PublicKey: testKeys[1].Public(), Addresses: addrs("10.0.0.6"),

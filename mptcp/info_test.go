@@ -120,6 +120,7 @@ func TestTCPInfoAgainstReality(t *testing.T) {
 	want.OutOfOrderReceived, want.PeerWindowBytes, want.ReceiveWindowBytes = raw.Rcv_ooopack, raw.Snd_wnd, raw.Rcv_wnd
 	want.DeliveredSegments, want.DeliveredCESegments, want.DuplicatesReported = raw.Delivered, raw.Delivered_ce, raw.Dsack_dups
 	want.SegmentsSent, want.SegmentsReceived = raw.Segs_out, raw.Segs_in
+	want.DataSegmentsSent, want.DataSegmentsIn = raw.Data_segs_out, raw.Data_segs_in
 	want.PacingRate, want.DeliveryRate = ByteRate(raw.Pacing_rate), ByteRate(raw.Delivery_rate)
 	want.BytesAcked, want.BytesReceived = raw.Bytes_acked, raw.Bytes_received
 	want.BytesSent, want.BytesRetransmitted, want.NotSentBytes = raw.Bytes_sent, raw.Bytes_retrans, raw.Notsent_bytes

@@ -91,6 +91,8 @@ type TCPInfo struct {
 	DuplicatesReported  uint32 // by DSACK
 	SegmentsSent        uint32
 	SegmentsReceived    uint32
+	DataSegmentsSent    uint32 // of them with data, tcpi_data_segs_out
+	DataSegmentsIn      uint32 // likewise, tcpi_data_segs_in
 
 	PacingRate   ByteRate // Unlimited when not paced
 	DeliveryRate ByteRate
@@ -173,6 +175,8 @@ func DecodeTCPInfo(b []byte) TCPInfo {
 		BytesReceived:       f.u64(128),
 		SegmentsSent:        f.u32(136),
 		SegmentsReceived:    f.u32(140),
+		DataSegmentsIn:      f.u32(152),
+		DataSegmentsSent:    f.u32(156),
 		NotSentBytes:        f.u32(144),
 		MinRTT:              minRTT,
 		DeliveryRate:        ByteRate(f.u64(160)),

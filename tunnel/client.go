@@ -78,6 +78,7 @@ type Client struct {
 	active  *activity
 	calm    *calm
 	capture *capture
+	speed   speedtest
 	pulse   pulse        // of tend
 	total   atomic.Int64 // streams
 	limits  atomic.Pointer[StreamLimits]
@@ -349,7 +350,7 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 	c.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer stop()
-	hello := wire.Hello{Kind: wire.KindPackets, Session: session, Features: wire.FeatureNetworks, Software: c.Software}
+	hello := wire.Hello{Kind: wire.KindPackets, Session: session, Features: wire.FeatureNetworks | wire.FeatureSpeedtest, Software: c.Software}
 	if c.capture != nil {
 		hello.Features |= wire.FeatureStreams
 	}
@@ -368,6 +369,7 @@ func (c *Client) open(ctx context.Context) (*carrier, error) {
 			return nil, &configureError{err}
 		}
 	}
+	c.speed.offered.Store(w.Features&wire.FeatureSpeedtest != 0)
 	car.hear.want = c.keeper.want
 	car.hear.backlog, car.hear.losses = c.paths.serverBacklog, c.serverLosses
 	c.enterSession(w.Session, w.Features&wire.FeatureStreams != 0)

@@ -107,7 +107,7 @@ func (k *linkKeeper) run(ctx context.Context) error {
 // next says what to dial now, 0 for nothing, or when to ask again.
 func (k *linkKeeper) next(l *lane) (wire.Kind, time.Duration) {
 	n := l.pool.counts()
-	reverse := l.linkCount() - n.idle - n.leased
+	reverse := l.reverseCount(n.idle + n.leased)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	atOnce := dialsAtOnce
@@ -178,6 +178,21 @@ func (k *linkKeeper) dial(ctx context.Context, l *lane, kind wire.Kind) (*link, 
 	if err != nil {
 		return nil, err
 	}
+	car, err := c.greetStreams(ctx, s, l, kind)
+	if err != nil {
+		return nil, err
+	}
+	// A stream that waits may have it before the joins are through.
+	c.joinThin(car.conn)
+	link, ok := l.enter(car, k.number(), kind == wire.KindStreams)
+	if !ok {
+		s.conn.Close()
+	}
+	return link, nil
+}
+
+// greetStreams makes a carrier of streams of a connection, which it closes on error.
+func (c *Client) greetStreams(ctx context.Context, s *secured, l *lane, kind wire.Kind) (*carrier, error) {
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer stop()
 	hello := wire.Hello{Kind: kind, Session: l.session, Features: wire.FeatureStreams, Software: c.Software}
@@ -193,17 +208,15 @@ func (k *linkKeeper) dial(ctx context.Context, l *lane, kind wire.Kind) (*link, 
 		s.conn.Close()
 		return nil, errors.New("server answered for another session")
 	}
-	// A stream that waits may have it before the joins are through.
-	c.joinThin(car.conn)
+	return car, nil
+}
+
+// number is the next link's.
+func (k *linkKeeper) number() uint64 {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.numbers++
-	number := k.numbers
-	k.mu.Unlock()
-	link, ok := l.enter(car, number, kind == wire.KindStreams)
-	if !ok {
-		s.conn.Close()
-	}
-	return link, nil
+	return k.numbers
 }
 
 // settle joins the uplinks that could not be joined at once: the peer's kernel

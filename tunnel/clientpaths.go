@@ -179,7 +179,7 @@ func (k *pathKeeper) step(now time.Time, slept bool) time.Duration {
 			k.begin(p, session)
 		}
 		p.urgent.Store(alive == 0)
-		next = min(next, p.beat(now, k.busy))
+		next = min(next, p.beat(now, k.busy, k.c.speed.beats.watches(p.uplink.Name)))
 	}
 	if k.c.Prompt != nil && next <= scheduler.QuickPace && now.Sub(k.asked) >= scheduler.QuickPace-beatTick {
 		k.asked = now

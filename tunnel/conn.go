@@ -121,6 +121,10 @@ type Subflow struct {
 	NotSent uint64
 	// Path: it is a path carrier's, no subflow of a bond.
 	Path bool
+	// Trial: it is a speed test's. What waits there is nobody's need.
+	Trial bool
+	// RxSegments came with data, TxDataSegments went with some, again ones too.
+	RxDataSegments, TxDataSegments uint64
 }
 
 // Dialer opens connections for carriers.

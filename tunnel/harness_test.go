@@ -146,6 +146,7 @@ type fakeNetwork struct {
 	paths  []pathConn      // likewise, of path carriers alone
 	holes  map[string]bool // uplinks that swallow all, by name
 	delay  time.Duration   // of each dial
+	pace   int             // of each connection that is to come, bytes a second; 0: no bound
 }
 
 // pathConn is a path carrier's end, and its uplink's name.
@@ -163,7 +164,7 @@ func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplin
 	n.mu.Lock()
 	down := n.down
 	hole := n.holes[via.Name]
-	delay := n.delay
+	delay, pace := n.delay, n.pace
 	n.mu.Unlock()
 	if delay > 0 { // a timer of 0 crashes the race detector now and then
 		select {
@@ -182,7 +183,7 @@ func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplin
 	near, far := bufferedPipe()
 	remote := net.TCPAddrFromAddrPort(netip.AddrPortFrom(via.Addresses[0], 5000))
 	select {
-	case n.accept <- &fakeConn{Conn: far, remote: remote, mptcp: true}:
+	case n.accept <- &fakeConn{Conn: paced(far, pace), remote: remote, mptcp: true}:
 	case <-n.closed:
 		return nil, errors.New("connection refused")
 	case <-ctx.Done():
@@ -194,7 +195,7 @@ func (n *fakeNetwork) Dial(ctx context.Context, server netip.AddrPort, via Uplin
 	if purpose == ForPath {
 		n.paths = append(n.paths, pathConn{near.(*pipeEnd), via.Name})
 	}
-	return &fakeConn{Conn: near, remote: net.TCPAddrFromAddrPort(server), mptcp: true, notYet: n.notYet}, nil
+	return &fakeConn{Conn: paced(near, pace), remote: net.TCPAddrFromAddrPort(server), mptcp: true, notYet: n.notYet}, nil
 }
 
 // cut breaks every connection.

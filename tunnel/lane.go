@@ -52,7 +52,8 @@ type lane struct {
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
-	links   map[*link]struct{} // all, of either kind
+	links   map[*link]struct{} // all, of either kind, and those of speed tests
+	trials  int                // of links: a client's own, of speed tests
 	streams map[wire.StreamID]*laneStream
 	opened  int                // of streams: by this side
 	making  map[netip.Addr]int // of these, not open yet, by source
@@ -82,6 +83,7 @@ type laneConfig struct {
 	lost func(*link)
 	// returns counts how often an uplink had another path carrier.
 	returns *atomic.Uint64
+	tests   *testGate     // a server's: speed tests that the peer may ask for
 	limits  StreamLimits  // to begin with
 	total   *atomic.Int64 // streams of all lanes of this process
 }
@@ -93,6 +95,7 @@ type StreamLimits struct {
 	NewPerSecond int           // that one session may open, each way
 	MemoryBytes  int64         // of the buffers of one session
 	Resume       time.Duration // that a stream waits for a carrier
+	Speedtest    bool          // a server's: whether clients may test their speed
 }
 
 // laneCounters only grow.
@@ -217,14 +220,20 @@ func (l *lane) spawn(f func()) bool {
 	return l.goLocked(f)
 }
 
-// enter makes a link of a new carrier. own says that this side opens streams
-// on it. On false the caller closes the connection.
-func (l *lane) enter(c *carrier, number uint64, own bool) (*link, bool) {
+// link makes a link of a new carrier, which the lane does not know yet.
+func (l *lane) link(c *carrier, number uint64) *link {
 	k := newLink(c, number, &l.wg, l.left)
 	k.widen, k.moved = l.widen, l.moved
 	if k.returns = l.returns; k.returns != nil {
 		k.born = k.returns.Load()
 	}
+	return k
+}
+
+// enter makes a link of a new carrier. own says that this side opens streams
+// on it. On false the caller closes the connection.
+func (l *lane) enter(c *carrier, number uint64, own bool) (*link, bool) {
+	k := l.link(c, number)
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -241,9 +250,36 @@ func (l *lane) enter(c *carrier, number uint64, own bool) (*link, bool) {
 	return k, true
 }
 
+// enterTrial makes a link of a new carrier for a speed test over some uplinks. No
+// stream ever has it. On false the caller closes the connection.
+func (l *lane) enterTrial(c *carrier, number uint64, uplinks []string) (*link, bool) {
+	k := l.link(c, number)
+	k.only = uplinks
+	k.trial.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, false
+	}
+	l.links[k] = struct{}{}
+	l.trials++
+	return k, true
+}
+
+// reverseCount is how many links are those on which the peer opens streams, where
+// so many are the pool's.
+func (l *lane) reverseCount(own int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.links) - l.trials - own
+}
+
 // left is link.closed.
 func (l *lane) left(k *link) {
 	l.mu.Lock()
+	if _, known := l.links[k]; known && len(k.only) > 0 {
+		l.trials--
+	}
 	delete(l.links, k)
 	l.mu.Unlock()
 	l.pool.remove(k)

@@ -32,6 +32,11 @@ func (l *lane) serve(k *link) {
 					err = relay.RefuseResume(k)
 				}
 			}
+		case wire.TypeTest:
+			var t wire.Test
+			if t, err = wire.ParseTest(p); err == nil {
+				err = l.test(k, t)
+			}
 		default:
 			err = fmt.Errorf("%w frame order: %v without a stream", wire.ErrMalformed, typ)
 		}

@@ -37,7 +37,10 @@ func (l *lane) sampleLinks(dst []Subflow, want int, missing func(*link)) []Subfl
 			if err != nil {
 				continue
 			}
-			if k.sampled.list = list; len(list) < want {
+			for i := range list {
+				list[i].Trial = k.trial.Load()
+			}
+			if k.sampled.list = list; len(list) < want && !k.trial.Load() {
 				missing(k)
 			}
 			k.makeRoom(time.Now())
@@ -114,12 +117,11 @@ const streamListMax = 100
 
 func (l *lane) status(now time.Time) LaneStatus {
 	n := l.pool.counts()
-	links := l.linkCount()
 	st := LaneStatus{
 		Waiting: n.waiting, Idle: n.idle, Opened: l.count.opened.Load(), Failed: l.count.failed.Load(),
 		Denied: l.count.denied.Load(), Limited: l.count.limited.Load(), Malformed: l.count.malformed.Load(), Resumed: int(l.count.resumed.Load()),
 	}
-	st.Carriers, st.Reverse = n.idle+n.leased, links-n.idle-n.leased
+	st.Carriers, st.Reverse = n.idle+n.leased, l.reverseCount(n.idle+n.leased)
 	if l.reverse {
 		st.Carriers, st.Reverse = st.Reverse, st.Carriers
 	}

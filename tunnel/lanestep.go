@@ -104,7 +104,8 @@ func (l *lane) stepIdle() {
 		}
 	}
 	for _, k := range l.allLinks() {
-		if !busy[k] && !l.pool.has(k) { // it waits for the peer to open a stream
+		// It waits for the peer to open a stream; or serves a speed test, which ends soon.
+		if !busy[k] && !l.pool.has(k) && !k.trial.Load() {
 			l.judge(k, askIdle)
 		}
 	}

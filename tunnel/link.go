@@ -57,6 +57,10 @@ type link struct {
 	widen  func(*link) // nil on a server
 	moved  func()      // a stream's frame came or went
 
+	// Of a speed test, which no stream follows:
+	trial atomic.Bool
+	only  []string // a client's: the uplinks that may carry it
+
 	// Of calm, through lane.moving:
 	moves struct {
 		uses  uint64 // when last asked

@@ -276,6 +276,7 @@ const lingerFor = 3 * time.Second
 func (k *pathKeeper) answered(p *path, car *carrier, sent time.Duration) {
 	now := time.Now()
 	k.mu.Lock()
+	k.c.speed.beats.add(p.uplink.Name, car.start.Add(sent), now.Sub(car.start.Add(sent)))
 	if p.car == car {
 		p.sent = max(p.sent-1, 0)
 	}
@@ -301,10 +302,13 @@ func (p *path) hear(now time.Time) {
 }
 
 // beat sends a beat when one is due, and returns when to come back.
-func (p *path) beat(now, busy time.Time) time.Duration {
+func (p *path) beat(now, busy time.Time, watched bool) time.Duration {
 	next := time.Hour
 	if p.car != nil {
-		if p.use == scheduler.Standby {
+		switch {
+		case watched: // by a speed test
+			busy = now
+		case p.use == scheduler.Standby:
 			busy = time.Time{}
 		}
 		var pace scheduler.Pace

@@ -30,7 +30,9 @@ type pathLoad struct {
 // unsent is what waits on subflows.
 func unsent(list []Subflow) (bytes uint64) {
 	for _, f := range list {
-		bytes += f.NotSent
+		if !f.Trial {
+			bytes += f.NotSent
+		}
 	}
 	return bytes
 }

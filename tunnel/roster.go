@@ -119,7 +119,7 @@ func (s *Server) newSession(p Peer) *session {
 	ses.newLane = func(id wire.SessionID) *lane {
 		return newLane(laneConfig{
 			log: log, session: id, reverse: true, demand: ses.demand, moved: ses.active.note,
-			limits: *s.limits.Load(), total: &s.streams, returns: &ses.returns,
+			limits: *s.limits.Load(), total: &s.streams, returns: &ses.returns, tests: ses.tests,
 			connect: func(ctx context.Context, o wire.Open) (relay.Socket, error) { return s.connect(ctx, ses, o) },
 		})
 	}

@@ -285,7 +285,7 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 	peer := a.ses.peer()
 	w := wire.Welcome{
 		MTU: uint16(s.MTU), Addresses: peer.Addresses, Routes: s.Routes, DNS: s.DNS,
-		Features: wire.FeatureStreams, Software: s.Software,
+		Features: wire.FeatureStreams | wire.FeatureSpeedtest, Software: s.Software,
 	}
 	switch hello.Kind {
 	case wire.KindPackets:

@@ -59,6 +59,7 @@ type session struct {
 	active   *activity
 	pulse    pulse // of tend
 	calm     *calm
+	tests    *testGate
 
 	mu         sync.Mutex  // guards what follows
 	lane       *lane       // of session id; nil before the first
@@ -89,7 +90,7 @@ type session struct {
 func newSession(p Peer) *session {
 	s := &session{
 		complain: rate.NewLimiter(rate.Every(complaintEvery), 1),
-		paths:    map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(), pulse: make(pulse),
+		paths:    map[string]*sessionPath{}, moved: map[string]PathPackets{}, active: newActivity(), pulse: make(pulse), tests: newTestGate(),
 	}
 	s.known.Store(&p)
 	s.life, s.end = context.WithCancelCause(context.Background())

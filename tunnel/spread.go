@@ -145,6 +145,9 @@ func (c *Client) joinLink(k *link) error {
 	k.joining.Lock()
 	defer k.joining.Unlock()
 	uplinks := c.preferred()
+	if len(k.only) > 0 {
+		uplinks = onlyThese(uplinks, k.only)
+	}
 	warm := k.active
 	if k.growth.thin() {
 		warm = nil
@@ -161,6 +164,16 @@ func (c *Client) joinLink(k *link) error {
 		c.Log.Debug("subflow missing", "carrier", k.number, "error", err)
 	}
 	return err
+}
+
+// onlyThese returns the uplinks with these names, none of them a backup: a speed
+// test tries what stands by, too, when it is told to.
+func onlyThese(uplinks []Uplink, names []string) []Uplink {
+	uplinks = slices.DeleteFunc(uplinks, func(u Uplink) bool { return !slices.Contains(names, u.Name) })
+	for i := range uplinks {
+		uplinks[i].Backup = false
+	}
+	return uplinks
 }
 
 // joinThin does it for what is no link yet. What is missing comes later.

@@ -337,8 +337,9 @@ func subflow(local, remote netip.AddrPort, t mptcp.TCPInfo) tunnel.Subflow {
 		Local: local, Remote: remote, RTT: t.RTT, MinRTT: t.MinRTT,
 		RxBytes: t.BytesReceived, TxBytes: t.BytesSent - t.BytesRetransmitted, AckedBytes: t.BytesAcked,
 		TxSegments: uint64(t.SegmentsSent), Retransmission: uint64(t.TotalRetransSegs),
-		WireBytes:   t.BytesReceived + t.BytesSent + headerBytes*uint64(t.SegmentsSent+t.SegmentsReceived),
-		NotSent:     uint64(t.NotSentBytes),
+		WireBytes:      t.BytesReceived + t.BytesSent + headerBytes*uint64(t.SegmentsSent+t.SegmentsReceived),
+		NotSent:        uint64(t.NotSentBytes),
+		RxDataSegments: uint64(t.DataSegmentsIn), TxDataSegments: uint64(t.DataSegmentsSent),
 		SackedBytes: uint64(t.SackedSegments) * uint64(t.SendMSSBytes),
 	}
 }

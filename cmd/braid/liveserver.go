@@ -70,7 +70,7 @@ func (l *liveServer) take(next *config.Server, pending []string) []error {
 	l.egress.policy.Set(egressConfig(cfg))
 	peers := serverPeers(cfg)
 	l.server.SetPeers(peers)
-	l.server.SetLimits(streamLimits(cfg.Limits.Limits, cfg.Limits.StreamsPerClient, len(peers)))
+	l.server.SetLimits(serverLimits(cfg))
 	l.server.SetPolicies(packetPolicies(cfg.Rules, cfg.Tunnel.Copies))
 	l.server.SetExempt(exempt(cfg.Tunnel.TCP, cfg.Tunnel.Packets))
 	if err := l.applyHost(); err != nil {

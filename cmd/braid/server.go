@@ -109,7 +109,7 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 	c := tunnel.ServerConfig{
 		Device: b.device, Listeners: listeners, TLS: tlsConfig, Key: key.Public(), Peers: peers,
 		MTU: cfg.Tunnel.MTU, Addresses: cfg.Tunnel.Addresses, DNS: cfg.Tunnel.DNS, Exempt: exempt(cfg.Tunnel.TCP, cfg.Tunnel.Packets),
-		Judge: egress.judge, Limits: streamLimits(cfg.Limits.Limits, cfg.Limits.StreamsPerClient, len(peers)),
+		Judge: egress.judge, Limits: serverLimits(cfg),
 		Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), Pacing: newPacing(), Software: software(), Log: log,
 	}
 	transparent := cfg.Egress.Source == config.SourceTransparent

@@ -96,6 +96,13 @@ func (h heldConn) Fail(r wire.OpenResult) {
 // buffers, bytes: four streams at full speed on a long path.
 const minSessionMemory = 64 << 20
 
+// serverLimits are a server's limits of its clients' streams.
+func serverLimits(cfg *config.Server) tunnel.StreamLimits {
+	l := streamLimits(cfg.Limits.Limits, cfg.Limits.StreamsPerClient, len(cfg.Clients))
+	l.Speedtest = cfg.Limits.Speedtest
+	return l
+}
+
 // streamLimits are a configuration's limits for each of a number of sessions.
 func streamLimits(l config.Limits, perSession, sessions int) tunnel.StreamLimits {
 	return tunnel.StreamLimits{

@@ -57,6 +57,8 @@ const (
 	TypeResume  Type = 0x26
 	TypeResumed Type = 0x27
 	TypeWant    Type = 0x28
+	TypeTest    Type = 0x29
+	TypeTally   Type = 0x2a
 )
 
 // MaxControlLen bounds the payload of every frame that is not a packet, in
@@ -83,7 +85,7 @@ var typeNames = map[Type]string{
 	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypeLosses: "losses", TypeProbe: "probe", TypePacket: "packet", TypeArrived: "arrived",
 	TypeOpen: "open", TypeOpened: "opened", TypeData: "data", TypeFin: "fin",
 	TypeAck: "ack", TypeReset: "reset", TypeResume: "resume", TypeResumed: "resumed",
-	TypeWant: "want",
+	TypeWant: "want", TypeTest: "test", TypeTally: "tally",
 }
 
 // String returns the type's name in docs/protocol.md.

@@ -37,6 +37,8 @@ const (
 	// FeatureNetworks, in Hello: the client wants to know which networks the
 	// server puts behind it; in Welcome: they follow.
 	FeatureNetworks uint64 = 1 << 1
+	// FeatureSpeedtest, in Welcome: the server takes part in speed tests.
+	FeatureSpeedtest uint64 = 1 << 2
 )
 
 // Flags of Hello, Welcome, Ping and Pong.

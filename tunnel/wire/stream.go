@@ -48,6 +48,10 @@ func streamLimits(t Type) (low, high int, ok bool) {
 		return resumeLen, resumeLen, true
 	case TypeWant:
 		return wantLen, wantLen, true
+	case TypeTest:
+		return testLen, testLen, true
+	case TypeTally:
+		return tallyLen, tallyLen, true
 	}
 	return 0, 0, false
 }
@@ -248,6 +252,7 @@ const (
 	ResetTimedOut   ResetCode = 3 // it was not resumed in time
 	ResetShutdown   ResetCode = 4 // the sender gives the stream up
 	ResetProtocol   ResetCode = 5 // the receiver broke the rules of the stream
+	ResetRefused    ResetCode = 6 // a speed test is not taken, or not now
 )
 
 // AppendReset appends a Reset frame to b; ParseNotice parses its payload.

@@ -93,7 +93,7 @@ func TestStreamFramesRefused(t *testing.T) {
 		{0x20, 0, 0, 37}, {0x20, 0, 0, 63}, {0x21, 0, 0, 9}, {0x21, 0, 1, 10}, {0x22, 0, 0, 0}, {0x22, 1, 0, 1},
 		{0x23, 0, 0, 1}, {0x24, 0, 0, 16}, {0x24, 0, 0, 18}, {0x25, 0, 0, 1}, {0x25, 0, 1, 2},
 		{0x26, 0, 0, 32}, {0x26, 0, 0, 34}, {0x27, 0, 0, 16}, {0x28, 0, 0, 1},
-		{0x28, 0, 0, 3}, {0x29, 0, 0, 1},
+		{0x28, 0, 0, 3}, {0x29, 0, 0, 4}, {0x29, 0, 0, 6}, {0x2a, 0, 0, 31}, {0x2a, 0, 0, 33}, {0x2b, 0, 0, 1},
 	} {
 		if _, _, err := ParseHeader(h[:]); !errors.Is(err, ErrMalformed) {
 			t.Errorf("header % x: %v", h, err)
@@ -105,7 +105,7 @@ func TestStreamTypesHaveNames(t *testing.T) {
 	if s := TypeWant.String(); s != "want" {
 		t.Errorf("TypeWant is called %q", s)
 	}
-	for typ := TypeOpen; typ <= TypeWant; typ++ {
+	for typ := TypeOpen; typ <= TypeTally; typ++ {
 		if _, ok := typeNames[typ]; !ok {
 			t.Errorf("type %#x has no name", uint8(typ))
 		}
