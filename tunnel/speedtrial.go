@@ -43,10 +43,13 @@ type trial struct {
 	err     error      // what ended read
 
 	// Of the caller of look:
-	shares []trialShare
-	last   map[subflowKey]Subflow
-	moved  map[string]uint64 // bytes by uplink, of this direction
-	lines  trialHeaders
+	shares  []trialShare
+	last    map[subflowKey]Subflow
+	has     map[subflowKey]uint64 // units
+	moved   map[string]uint64     // bytes by uplink, of this direction
+	lines   trialHeaders
+	arrived []scheduler.SpeedSample // in units
+	units   uint64                  // in all, see unitsOf
 }
 
 // trialShare is what the uplinks had moved at a time.
@@ -61,7 +64,7 @@ type trialHeaders struct{ bytes, headers uint64 }
 func newTrial(k *link, up bool) *trial {
 	return &trial{
 		link: k, up: up, begun: make(chan struct{}), over: make(chan struct{}),
-		last: map[subflowKey]Subflow{}, moved: map[string]uint64{},
+		last: map[subflowKey]Subflow{}, has: map[subflowKey]uint64{}, moved: map[string]uint64{},
 	}
 }
 
@@ -109,6 +112,7 @@ func (t *speedRun) transfer(ctx context.Context, r *trial) (SpeedWay, error) {
 	if err != nil {
 		return SpeedWay{}, err
 	}
+	r.look()
 	way, err := r.figures()
 	way.Loaded = t.c.speed.beats.since(began.Add(min(trialSettles, r.length/2)), began.Add(r.length))
 	rest := time.Now()
@@ -237,16 +241,31 @@ func (r *trial) rate() scheduler.BitRate {
 	return scheduler.BitRate(8 * float64(last.Bytes-first.Bytes) / (last.At - first.At).Seconds())
 }
 
+// unitsOf counts what has come at the receiver's kernel by a subflow, whether or not
+// it is in order: a lost segment, or an uplink that is behind, holds up what has come
+// after it, and all of that would seem to come at once. Down they are segments, which
+// are of one size in a transfer; up they are bytes, as calm counts them.
+func (r *trial) unitsOf(f Subflow) uint64 {
+	if r.up {
+		return f.AckedBytes + f.SackedBytes
+	}
+	return f.RxDataSegments
+}
+
 // look reads what each uplink has moved.
 func (r *trial) look() {
 	list, err := r.link.conn.AppendSubflows(nil)
 	if err != nil {
 		return
 	}
+	at := time.Since(r.began)
 	for _, f := range list {
 		key := subflowKey{f.Local, f.Remote}
 		was := r.last[key]
 		r.last[key] = f
+		has := r.unitsOf(f)
+		r.units += grown(r.has[key], has)
+		r.has[key] = max(r.has[key], has)
 		moved, segments := f.RxBytes-min(was.RxBytes, f.RxBytes), f.RxDataSegments-min(was.RxDataSegments, f.RxDataSegments)
 		if r.up {
 			moved, segments = f.AckedBytes-min(was.AckedBytes, f.AckedBytes), f.TxDataSegments-min(was.TxDataSegments, f.TxDataSegments)
@@ -259,7 +278,10 @@ func (r *trial) look() {
 	for name, n := range r.moved {
 		moved[name] = n
 	}
-	r.shares = append(r.shares, trialShare{time.Since(r.began), moved})
+	r.shares = append(r.shares, trialShare{at, moved})
+	if at <= r.length {
+		r.arrived = append(r.arrived, scheduler.SpeedSample{At: at, Bytes: r.units})
+	}
 }
 
 // segmentHeaders is what IP, TCP with timestamps and Multipath TCP's data sequence
@@ -285,7 +307,13 @@ func (r *trial) figures() (way SpeedWay, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	way.Bytes = r.bytes
-	rate, first, last := scheduler.Steady(r.samples)
+	samples := r.samples
+	rate, first, last := scheduler.Steady(samples)
+	if of := r.payloadOfUnit(); of > 0 {
+		samples = r.arrived
+		rate, first, last = scheduler.Steady(samples)
+		rate *= scheduler.BitRate(of)
+	}
 	if rate == 0 {
 		if r.err != nil {
 			return way, r.err
@@ -296,7 +324,7 @@ func (r *trial) figures() (way SpeedWay, err error) {
 	if r.lines.bytes > 0 {
 		way.Line *= scheduler.BitRate(1 + float64(r.lines.headers)/float64(r.lines.bytes))
 	}
-	way.Parts = r.parts(rate, r.samples[first].At, r.samples[last].At)
+	way.Parts = r.parts(rate, samples[first].At, samples[last].At)
 	segments, again := r.tally.Segments, r.tally.Again
 	if r.up {
 		segments, again = 0, 0
@@ -308,10 +336,24 @@ func (r *trial) figures() (way SpeedWay, err error) {
 	if segments > 0 {
 		way.Lost = min(1, float64(again)/float64(segments))
 	}
-	if r.err != nil && r.samples[last].At < r.length/2 {
+	if r.err != nil && samples[last].At < r.length/2 {
 		return way, r.err
 	}
 	return way, nil
+}
+
+// payloadOfUnit is how many bytes of payload come by a unit; 0 where units are not
+// known.
+func (r *trial) payloadOfUnit() float64 {
+	switch {
+	case r.units == 0 || r.bytes == 0:
+		return 0
+	case r.fin: // all that was sent is there
+		return float64(r.bytes) / float64(r.units)
+	case r.up:
+		return recordBytes / float64(recordBytes+recordHeaders)
+	}
+	return float64(r.lines.bytes) / float64(r.units) * recordBytes / (recordBytes + recordHeaders)
 }
 
 // parts divides a rate by what each uplink moved between two times.
