@@ -12,9 +12,10 @@ import (
 
 // Changes are what a daemon lets be changed while it runs; what is nil it does not.
 type Changes struct {
-	Roles   Changer  // of a client's uplinks
-	Config  Reloader // of either
-	Clients Enroller // of a server
+	Roles   Changer     // of a client's uplinks
+	Config  Reloader    // of either
+	Clients Enroller    // of a server
+	Speed   Speedtester // of a client's uplinks
 }
 
 // uplinksPath begins the path of each uplink, which its name ends.

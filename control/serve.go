@@ -126,6 +126,7 @@ func handler(status func() any, change Changes) http.Handler {
 	mux.HandleFunc(streamPath, only(http.MethodGet, streamStatus(status)))
 	mux.HandleFunc(uplinksPath+"{name}", only(http.MethodPost, changeRole(change.Roles)))
 	mux.HandleFunc(reloadPath, only(http.MethodPost, reload(change.Config)))
+	mux.HandleFunc(speedtestPath, only(http.MethodPost, speedtest(change.Speed)))
 	mux.HandleFunc(clientsPath, only(http.MethodPost, addClient(change.Clients)))
 	mux.HandleFunc(clientsPath+"/{name}", only(http.MethodDelete, removeClient(change.Clients)))
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {

@@ -4,8 +4,9 @@
 // its own user can open (serve.go); the command line fetches it, once (fetch.go)
 // or again and again (follow.go), and prints it for people (text.go). On the same
 // socket a client takes changes of its uplinks' roles (change.go), if it was given
-// a Changer. The types here and in uplink.go, packets.go and streams.go are that
-// JSON: they know nothing of the rest of braid, and the names of their fields stay.
+// a Changer, and measures their speed (speedtest.go). The types here and in uplink.go,
+// packets.go and streams.go are that JSON: they know nothing of the rest of braid, and
+// the names of their fields stay.
 package control
 
 import "net/netip"

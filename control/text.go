@@ -91,6 +91,11 @@ const textColumns = 100
 // writeWrapped writes a text in lines that begin with indent, the second and
 // later ones two columns further.
 func writeWrapped(b *strings.Builder, indent, text string) {
+	wrapTo(b, indent, text, textColumns)
+}
+
+// wrapTo is writeWrapped with lines of another width.
+func wrapTo(b *strings.Builder, indent, text string, columns int) {
 	used := 0 // columns of the line
 	for _, word := range strings.Fields(text) {
 		n := utf8.RuneCountInString(word)
@@ -98,7 +103,7 @@ func writeWrapped(b *strings.Builder, indent, text string) {
 		case used == 0:
 			b.WriteString(indent)
 			used = len(indent)
-		case used+1+n > textColumns:
+		case used+1+n > columns:
 			b.WriteString("\n" + indent + "  ")
 			used = len(indent) + 2
 		default:

@@ -274,13 +274,15 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), CapUsed: caps.used, Pacing: newPacing(), Software: software(), Log: log,
 	})
 	live.begin(cfg, client, host, names, caps)
-	serve, err := serveStatus(cfg.Control, func() any {
+	status := func() *control.Client {
 		found, roles, unusable := host.uplinks()
 		s := clientStatus(live.now.Load(), client.Status(), found, roles, unusable)
 		s.KillSwitch = cfg.Tunnel.KillSwitch
 		s.DNS = dns.status(b.net.DNSStatus())
 		return s
-	}, control.Changes{Roles: roleChanger{host, client}, Config: reload}, client.Alive, reload.manager)
+	}
+	serve, err := serveStatus(cfg.Control, func() any { return status() },
+		control.Changes{Roles: roleChanger{host, client}, Config: reload, Speed: speedtester{client, status, host.config}}, client.Alive, reload.manager)
 	if err != nil {
 		return err
 	}
