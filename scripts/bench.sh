@@ -11,6 +11,7 @@
 #   scripts/bench.sh redundant     a call over two lossy uplinks, 3 minutes
 #   scripts/bench.sh idle          a tunnel without traffic, 5 minutes
 #   scripts/bench.sh overflow      roles of uplinks, 3 minutes
+#   scripts/bench.sh speedtest     what braid speedtest tells, 8 minutes; speedtestA for one cell
 #   scripts/bench.sh -contenders braid,mptcp -runs down1 -rounds 1 cellA
 #                                  one figure, in less than a minute
 #   scripts/bench.sh -help         all flags

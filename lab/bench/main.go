@@ -6,8 +6,8 @@
 //
 // SUITE is unshaped, cellA, cellB, cellC, requests or streams; none is all of
 // these. Only when named: grid, failover (or failoverA, failoverB), calm (or
-// calmA, calmB, calmC), packets (likewise), redundant, idle and overflow. One figure of
-// one suite takes less than a minute:
+// calmA, calmB, calmC), packets and speedtest (likewise), redundant, idle and overflow. One
+// figure of one suite takes less than a minute:
 //
 //	bench -contenders braid,mptcp -runs down1 -rounds 1 cellB
 //	bench -pairs "50/2 30/600ms" grid

@@ -26,6 +26,7 @@ type report struct {
 	Calls     []callResult     `json:"calls,omitempty"`
 	Idle      []idleResult     `json:"idle,omitempty"`
 	Overflow  []overflowResult `json:"overflow,omitempty"`
+	Speed     []speedResult    `json:"speedtest,omitempty"`
 	// Grid is also of earlier runs, which measured other pairs.
 	Grid []gridResult `json:"grid,omitempty"`
 }

@@ -97,6 +97,18 @@ var suites = []*suite{
 		name: "overflow", named: true, about: "DSL 20/5 Mb/s, and LTE 30/10 Mb/s that is to carry only what must be",
 		contenders: []string{"braid"}, own: overflow,
 	},
+	{
+		name: "speedtestA", group: "speedtest", named: true, about: "cell A: what braid speedtest tells, beside what the emulator carries", net: topology.CellA,
+		contenders: []string{"braid"}, measure: speedtests,
+	},
+	{
+		name: "speedtestB", group: "speedtest", named: true, about: "cell B: what braid speedtest tells, beside what the emulator carries", net: topology.CellB,
+		contenders: []string{"braid"}, measure: speedtests,
+	},
+	{
+		name: "speedtestC", group: "speedtest", named: true, about: "cell C: what braid speedtest tells, beside what the emulator carries", net: topology.CellC,
+		contenders: []string{"braid"}, measure: speedtests,
+	},
 }
 
 // suiteNames is what can be asked for.
