@@ -157,7 +157,8 @@ func (w *world) carriedBy(talk *probe.Conversation, what string, links map[strin
 		default:
 		}
 		if time.Since(began) > patience {
-			w.Fatalf("%s: not carried by %v, %s: %+v", what, links, last, s.Uplinks)
+			w.Fatalf("%s: not carried by %v, %s: %+v\n%s\n%s", what, links, last, s.Uplinks, w.statusText(w.Client),
+				w.run(w.Net.Client, "ss", "-Htnie", "dport", "=", fmt.Sprint(":", daemon.Port)))
 		}
 	}
 }
