@@ -242,6 +242,11 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 	if err := b.open(cfg.Tunnel.Name); err != nil {
 		return err
 	}
+	forget, err := rememberManager(managerPath(b.dir, cfg.Tunnel.Name), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, forget()) }()
 
 	caps, err := loadCaps(cfg, log)
 	if err != nil {

@@ -238,7 +238,14 @@ func TestCleanupAfterKill(t *testing.T) {
 	}
 	w.run(w.Net.Client, "ping", "-q", "-c", "1", w.Net.InternetAddr4.String())
 
-	w.must(w.Client.Kill())
+	// As a client leaves it that is killed while it makes a carrier.
+	const manager, userspace = "net.mptcp.pm_type", "1"
+	killClient := func() {
+		t.Helper()
+		w.must(w.Client.Kill())
+		w.must(w.Net.Client.SetSysctl(manager, userspace))
+	}
+	killClient()
 	w.must(w.Server.Kill())
 	w.run(w.Net.Client, binary, "cleanup", "--dir", w.Client.RunDir())
 	w.run(w.Net.Server, binary, "cleanup", "--dir", w.Server.RunDir())
@@ -247,7 +254,7 @@ func TestCleanupAfterKill(t *testing.T) {
 
 	// And a new one starts over what was left by a killed one.
 	w.must(w.Setup.Start(w.patient()))
-	w.must(w.Client.Kill())
+	killClient()
 	w.must(w.Client.Start(w.patient()))
 	w.must(w.Client.WaitUp(w.patient(), 2))
 	w.run(w.Net.Client, "ping", "-q", "-c", "1", w.Net.InternetAddr4.String())
