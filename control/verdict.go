@@ -138,13 +138,13 @@ func BondingText(uplinks []Uplink, received, sent string) string {
 	for i := range uplinks {
 		u := &uplinks[i]
 		now, most := [2]float64{u.RxBps, u.TxBps}, [2]float64{u.DeliverRxBps, u.DeliverTxBps}
-		usable := u.State == UplinkUp || u.State == UplinkLate || u.State == UplinkQuarantined
-		if usable {
-			works++
+		if u.State != UplinkUp && u.State != UplinkLate && u.State != UplinkQuarantined {
+			continue // its rates are of the last second
 		}
+		works++
 		for d := range now {
 			total[d] += now[d]
-			if alone := max(now[d], most[d]); usable && alone > best[d] {
+			if alone := max(now[d], most[d]); alone > best[d] {
 				best[d], name[d] = alone, ShortName(u.Interface)
 			}
 		}

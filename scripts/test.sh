@@ -90,7 +90,7 @@ fuzz_all() {
 }
 
 step "end to end in the lab, and fuzzing, ${fuzz_seconds}s each"
-need_commands wget=wget git=git rsync=rsync chromium=chromium tcpdump=tcpdump dbus-daemon=dbus-daemon
+need_commands wget=wget git=git rsync=rsync chromium=chromium tcpdump=tcpdump dbus-daemon=dbus-daemon tmux=tmux
 fuzz_all >"$fuzzed" 2>&1 &
 fuzzing=$!
 go test -count=1 -timeout "${E2E_TIMEOUT:-17m}" ./lab/e2e

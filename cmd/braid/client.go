@@ -131,7 +131,7 @@ func (h *clientHost) logUplinks(found []hostnet.Uplink) {
 	}
 	for _, u := range h.found {
 		if at(found, u.Index) < 0 {
-			h.log.Info("uplink lost", "uplink", u.Name, "reason", "it is down, gone or without a default route")
+			h.log.Info("uplink lost", "uplink", u.Name, "reason", goneReason)
 		}
 	}
 }

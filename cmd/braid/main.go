@@ -110,7 +110,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newServerCommand(), newClientCommand(), newInviteCommand(), newUpCommand(), newRevokeCommand(), newClientsCommand(),
-		newReloadCommand(), newStatusCommand(), newUplinkCommand(), newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newCleanupCommand(), newKillSwitchCommand(), newVersionCommand(),
+		newReloadCommand(), newStatusCommand(), newTopCommand(), newUplinkCommand(), newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newCleanupCommand(), newKillSwitchCommand(), newVersionCommand(),
 	)
 	for _, c := range extraCommands {
 		root.AddCommand(c())
