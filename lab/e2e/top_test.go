@@ -129,12 +129,12 @@ func (t *terminal) cleanScreen(why string) {
 	}
 }
 
-// top begins braid top in the terminal's shell, in an environment; with the word
-// pid in it, its number is in the file pid.
-func (t *terminal) top(environ string) {
+// top begins braid top in the terminal's shell, in an environment, for the daemon
+// of that socket. Its process number is then in the file pid.
+func (t *terminal) top(environ, socket string) {
 	t.Helper()
-	t.command("cd " + t.dir + "; clear; stty -g >before; " + environ + " sh -c 'echo $$ >pid; exec " + binary + " top --control " +
-		filepath.Join(t.Client.RunDir(), "client.sock") + "'; echo \"ended with $?\"; stty -g >after")
+	t.command("cd " + t.dir + "; clear; stty -g >before; " + environ + " sh -c 'echo $$ >pid; exec " + binary + " top --control " + socket +
+		"'; echo \"ended with $?\"; stty -g >after")
 }
 
 // long pictures have graphs of a minute; scripts/pictures.sh makes them.
@@ -165,13 +165,18 @@ func TestTop(t *testing.T) {
 	w.must(err)
 	defer calls.Kill()
 
-	term.top("")
+	client, server := filepath.Join(w.Client.RunDir(), "client.sock"), filepath.Join(w.Server.RunDir(), "server.sock")
+	term.top("", client)
 	term.lasts(65 * time.Second)
 	screen := term.shows("WORKING", "working: dsl and lte carry, sat stands by", "times dsl alone", "MPTCP yes", "up, standby", "% dsl", w.Net.InternetAddr4.String(), "sparse")
 	if strings.Contains(screen, "FAULT") {
 		t.Errorf("something is at fault:\n%s", screen)
 	}
 	term.keep("top-good")
+	for _, size := range [][]string{{"50", "12", "sat stands by"}, {"120", "40", "MPTCP yes"}, {"80", "24", "EVENTS"}} {
+		term.tmux("resize-window", "-t", "top", "-x", size[0], "-y", size[1])
+		term.shows("WORKING", size[2], "q quit")
+	}
 
 	// A key gives sat another role, in which it is of no use.
 	term.types("3", "b")
@@ -192,7 +197,7 @@ func TestTop(t *testing.T) {
 	term.cleanScreen("after q")
 
 	// Without colours, while the daemon ends and comes back, until it is told to end.
-	term.top("NO_COLOR=1 TERM=vt100")
+	term.top("NO_COLOR=1 TERM=vt100", client)
 	term.shows("FAULT", "lte is dead: ")
 	if colours := term.tmux("capture-pane", "-e", "-p", "-t", "top"); regexp.MustCompile(`\x1b\[([0-9]+;)*([349]|10)[0-8]`).MatchString(colours) {
 		t.Errorf("colours: %q", colours)
@@ -208,8 +213,16 @@ func TestTop(t *testing.T) {
 	w.must(syscall.Kill(pid, syscall.SIGTERM))
 	term.cleanScreen("after SIGTERM")
 
+	term.top("", server)
+	term.shows("server braid0", "▸ home", "2 of 3 work")
+	term.types("Enter")
+	term.shows("server, client home", "FROM", "lte is dead")
+	term.keep("top-server-client")
+	term.types("q")
+	term.cleanScreen("after a server's view")
+
 	// Where nobody looks.
-	out, err := exec.CommandContext(w.ctx, binary, "top", "--control", filepath.Join(w.Client.RunDir(), "client.sock")).CombinedOutput()
+	out, err := exec.CommandContext(w.ctx, binary, "top", "--control", client).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "hint: for scripts and files: braid status") {
 		t.Errorf("without a terminal: %v, %s", err, out)
 	}
