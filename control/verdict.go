@@ -118,7 +118,8 @@ func (u *Uplink) Fault() string {
 	}
 	switch u.State {
 	case UplinkUp:
-		if u.Use != UseActive || u.Subflows > 0 || u.Reason == "" {
+		// Of one that is up a server has no reason but that it answers.
+		if u.Use != UseActive || u.Subflows > 0 || u.Reason == "" || u.ConfiguredRole == "" {
 			return ""
 		}
 		return name + " carries nothing" + reason

@@ -7,7 +7,7 @@ func TestVerdict(t *testing.T) {
 		return Uplink{Interface: name, Role: RoleBond, State: UplinkUp, Use: UseActive, Subflows: 1}
 	}
 	with := func(name, state, use, reason string) Uplink {
-		return Uplink{Interface: name, State: state, Use: use, Reason: reason}
+		return Uplink{Interface: name, ConfiguredRole: RoleBond, State: state, Use: use, Reason: reason}
 	}
 	session := Session{State: SessionUp, MPTCP: true}
 	tests := []struct {
@@ -48,6 +48,10 @@ func TestServerVerdict(t *testing.T) {
 	good := []Uplink{{Interface: "dsl", State: UplinkUp, Use: UseActive, Subflows: 1}}
 	s := &Server{Clients: []Peer{{Name: "home", State: SessionUp, MPTCP: true, Uplinks: good}, {Name: "laptop", State: SessionDown}}}
 	if v := s.Verdict(); v != (Verdict{LevelGood, "working: 1 of 2 clients connected"}) {
+		t.Errorf("%+v", v)
+	}
+	s.Clients[0].Uplinks = []Uplink{{Interface: "dsl", State: UplinkUp, Use: UseActive, Reason: "answers in 31 ms"}} // what the client said
+	if v := s.Verdict(); v.Level != LevelGood {
 		t.Errorf("%+v", v)
 	}
 	s.Clients[0].Uplinks = append(good, Uplink{Interface: "lte", State: UplinkDead})

@@ -1,6 +1,7 @@
 package top
 
 import (
+	"errors"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -158,9 +159,17 @@ func (m *Model) verdict(p *page, lines int) []string {
 	case m.frozen != nil:
 		text = "the picture of " + m.frozen.at.Local().Format("15:04:05") + ", p goes on; then: " + text
 	case m.lost != nil:
-		text = "the daemon does not answer since " + m.seen.at.Local().Format("15:04:05") + ": " + m.lost.Error() + "; trying again. What is below was so then"
+		text = "the daemon does not answer since " + m.seen.at.Local().Format("15:04:05") + ": " + short(m.lost).Error() + "; trying again. What is below was so then"
 	}
 	return wrapped(clean(text), m.width, lines)
+}
+
+// short is an error without what was tried and where: the title says who it is.
+func short(err error) error {
+	if e, ok := errors.AsType[*control.Error](err); ok && errors.Unwrap(e) != nil {
+		return errors.Unwrap(e)
+	}
+	return err
 }
 
 // divide gives the parts of a page their lines, what matters more first.

@@ -113,7 +113,8 @@ func detail(u *control.Uplink) string {
 	if u.ConfiguredRole != "" && u.ConfiguredRole != u.Role {
 		parts = append(parts, "configured as "+u.ConfiguredRole)
 	}
-	if u.Reason != "" && u.Reason != "its role is "+u.Role {
+	ofNote := u.State != control.UplinkUp || u.ConfiguredRole != "" // else a server knows that it answers
+	if ofNote && u.Reason != "" && u.Reason != "its role is "+u.Role {
 		parts = append(parts, strings.Join(strings.Fields(u.Reason), " "))
 	}
 	if u.CapBytes > 0 {
