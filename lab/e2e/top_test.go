@@ -203,7 +203,7 @@ func TestTop(t *testing.T) {
 		t.Errorf("colours: %q", colours)
 	}
 	w.must(w.Client.Stop())
-	term.shows("NO ANSWER", "it has ended")
+	term.shows("NO ANSWER", "the daemon does not answer since")
 	w.must(w.Client.Start(w.patient()))
 	term.shows("FAULT", "working on dsl alone")
 	b, err := os.ReadFile(filepath.Join(term.dir, "pid"))
