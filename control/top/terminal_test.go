@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -32,19 +33,25 @@ func newScreen(t *testing.T) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd := int(keys.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	raw, err := keys.SyscallConn() // Fd would let Read block in spite of Close
 	if err != nil {
 		t.Fatal(err)
 	}
+	var n int
+	prepare := func(fd uintptr) {
+		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err == nil {
+			err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80})
+		}
+		if err == nil {
+			n, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
+		}
+	}
+	if failed := raw.Control(prepare); failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	// Nobody closes it: a program that has ended may have a reader for a moment.
 	line, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
 		t.Fatal(err)
 	}
 	s := &screen{keys: keys, line: line}
@@ -58,14 +65,13 @@ func newScreen(t *testing.T) *screen {
 			s.text.Write(b[:n])
 			s.mu.Unlock()
 			if err != nil {
-				return // nobody has the other end
+				return // closed
 			}
 		}
 	}()
 	t.Cleanup(func() {
-		line.Close()
-		<-read
 		keys.Close()
+		<-read
 	})
 	return s
 }
@@ -100,6 +106,40 @@ func (b broken) View() tea.View {
 	return b.Model.View()
 }
 
+func options(socket string, in, out *os.File) Options {
+	return Options{Socket: socket, Interval: control.MinInterval, In: in, Out: out, Environ: []string{"TERM=xterm", "LANG=C.UTF-8"}}
+}
+
+// A panic is tried in a process of its own, which TestMain is then: the library
+// closes its reader beside the goroutine that reads, which the race detector sees.
+const (
+	panicVariable = "BRAID_TOP_PANICS" // has the socket
+	panicCode     = 7
+)
+
+var errPanicked = errors.New("it panicked")
+
+// elsewhere runs a view that panics in a process of its own.
+func elsewhere(s *screen, socket string) error {
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), panicVariable+"="+socket)
+	c.Stdin, c.Stdout = s.line, s.line
+	err := c.Run()
+	if c.ProcessState.ExitCode() == panicCode {
+		return errPanicked
+	}
+	return fmt.Errorf("another end: %w", err)
+}
+
+// panicking is the process that elsewhere starts; it returns its exit code.
+func panicking(socket string) int {
+	m := broken{NewModel(false, func(string, string) error { panic("a fault of ours") })}
+	if err := run(context.Background(), options(socket, os.Stdin, os.Stdout), m); errors.Is(err, tea.ErrProgramPanic) {
+		return panicCode
+	}
+	return 1
+}
+
 // However the view ends, the terminal is as it was.
 func TestTerminalIsPutBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "braid.sock")
@@ -125,13 +165,17 @@ func TestTerminalIsPutBack(t *testing.T) {
 		"a panic in a key":   func(s *screen, _ func()) { s.keys.WriteString("u") },
 		"a panic in drawing": func(s *screen, _ func()) { s.keys.WriteString("p") },
 	} {
+		panics := strings.HasPrefix(how, "a panic")
 		s := newScreen(t)
 		before := s.settings(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		m := broken{NewModel(false, func(string, string) error { panic("a fault of ours") })}
 		done := make(chan error, 1)
 		go func() {
-			done <- run(ctx, Options{Socket: path, Interval: control.MinInterval, In: s.line, Out: s.line, Environ: []string{"TERM=xterm", "LANG=C.UTF-8"}}, m)
+			if panics {
+				done <- elsewhere(s, path)
+				return
+			}
+			done <- run(ctx, options(path, s.line, s.line), NewModel(false, nil))
 		}()
 		for give := time.Now().Add(20 * time.Second); !s.has("WORKING"); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(give) {
@@ -144,7 +188,7 @@ func TestTerminalIsPutBack(t *testing.T) {
 		end(s, cancel)
 		err := <-done
 		cancel()
-		if panics := strings.HasPrefix(how, "a panic"); panics != errors.Is(err, tea.ErrProgramPanic) || !panics && err != nil {
+		if panics != errors.Is(err, errPanicked) || !panics && err != nil {
 			t.Errorf("%s: %v", how, err)
 		}
 		if s.settings(t) != before {
