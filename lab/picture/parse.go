@@ -3,6 +3,7 @@ package main
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // look is how a character is drawn: numbers of colours, or unset.
@@ -40,13 +41,11 @@ func parse(text string) [][]glyph {
 				line = rest[end+1:]
 				continue
 			}
-			for i, r := range line {
-				if r >= ' ' {
-					out = append(out, glyph{r, now})
-				}
-				line = line[i+len(string(r)):]
-				break
+			r, n := utf8.DecodeRuneInString(line)
+			if r >= ' ' {
+				out = append(out, glyph{r, now})
 			}
+			line = line[n:]
 		}
 		lines = append(lines, out)
 	}
