@@ -99,10 +99,11 @@ type Purpose int
 
 // The purposes.
 const (
-	ForPackets   Purpose = iota // the session's control, and packets while there is no path
-	ForStreams                  // one at a time, whose own ends are elsewhere
-	ForPath                     // beats and packets over one uplink; plain TCP, bound to it
-	ForLossyPath                // the same, where segments are lost though there is no queue
+	ForPackets     Purpose = iota // the session's control, and packets while there is no path
+	ForStreams                    // one at a time, whose own ends are elsewhere
+	ForPath                       // beats and packets over one uplink; plain TCP, bound to it
+	ForLossyPath                  // the same, where segments are lost though there is no queue
+	ForExamination                // what fills a queue to the brim, if it is asked to
 )
 
 // Subflow is one TCP subflow as the kernel sees it now.

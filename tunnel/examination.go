@@ -40,7 +40,10 @@ func (e *examination) begin() error {
 		e.sec.tls.Write(wire.AppendRefuse(nil, wire.RefuseBusy, reason))
 		return errors.New(reason)
 	}
-	err := e.tell()
+	err := e.sec.conn.SetPurpose(ForExamination)
+	if err == nil {
+		err = e.tell()
+	}
 	if err != nil {
 		e.ses.examinations.Add(-1)
 	}

@@ -63,6 +63,11 @@ func (s streamCongestion) check() error {
 // some 70 MB a month.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 15 * time.Second, Count: 4}
 
+// loadCongestion is that of a doctor's transfers: others leave slow start when the
+// round trip grows (HyStart in cubic), or pace themselves (bbr), and take long to
+// show how deep a queue is. Every kernel has it.
+const loadCongestion = "reno"
+
 // purposed is what both ends' connections do for tunnel.Conn.
 type purposed struct {
 	*mptcp.Conn
@@ -79,6 +84,8 @@ func (c purposed) SetPurpose(p tunnel.Purpose) error {
 		return nil
 	case tunnel.ForPath:
 		return c.SetNotSentLowat(pathNotSentBytes)
+	case tunnel.ForExamination:
+		return c.SetCongestionControl(loadCongestion)
 	}
 	if err := c.SetCongestionControl(string(c.congestion)); err != nil || p == tunnel.ForLossyPath {
 		return err
