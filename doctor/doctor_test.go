@@ -217,6 +217,25 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// Mends name what they are about.
+func TestMends(t *testing.T) {
+	f := goodFacts()
+	f.Uplinks[0].Strict, f.Uplinks[0].First = true, false
+	f.Uplinks[1].each(func(w *Way) { verdict(Hung)(w); w.Lost, w.Fits, w.LostInbound = 1320, 1280, true })
+	f.Host.Firewalls = []Firewall{{"ip filter FORWARD", "what is forwarded", "iptables -I FORWARD"}}
+	for _, found := range Judge(*f).Findings {
+		want := map[string]string{
+			"uplink-reverse-path": "sysctl net.ipv4.conf.dsl.rp_filter=2", "uplink-mtu": "ip link set lte mtu 1280", "firewall": "iptables -I FORWARD",
+		}[found.ID]
+		if want == "" || !strings.Contains(found.Mend, want) {
+			t.Errorf("%s: mend %q, want %q in it", found.ID, found.Mend, want)
+		}
+		if found.ID == "uplink-mtu" && !strings.Contains(found.Evidence[0], "1320 bytes from the server vanish, those of 1280 come through") {
+			t.Errorf("evidence %q", found.Evidence)
+		}
+	}
+}
+
 // All that can be found is found by some line of the table above.
 func TestCatalogueIsUsed(t *testing.T) {
 	source, err := os.ReadFile("doctor_test.go")

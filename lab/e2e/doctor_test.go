@@ -362,6 +362,14 @@ func TestDoctorGood(t *testing.T) {
 	g := w.diagnoseFile(split, client)
 	w.wants("an uplink of IPv6 alone, one with a small MTU", g)
 
+	p, err := client.Start(w.ctx, exec.Command(binary, "doctor", "-c", split))
+	w.must(err)
+	time.Sleep(time.Second) // amid its questions
+	w.must(p.Signal(os.Interrupt))
+	if err := p.Wait(w.patient()); err == nil || !strings.Contains(string(p.Output()), "error: interrupted") {
+		t.Errorf("interrupted: %v: %s", err, p.Output())
+	}
+
 	// As a user that may do nothing, and without a configuration.
 	for _, args := range [][]string{
 		{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", binary, "doctor", "--json", "-c", split},
