@@ -33,6 +33,10 @@ var serverSchema = schema{
 	{key: "limits.memory", typ: typeString, def: `"1GiB"`},
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
 
+	{key: "dashboard", typ: typeTable},
+	{key: "dashboard.listen", typ: typeString, example: `"127.0.0.1:8477"`},      // default: nowhere
+	{key: "dashboard.token_file", typ: typeString, example: `"dashboard.token"`}, // default: none
+
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},
 	{key: "rule[].policy", typ: typeString, required: true, example: `"redundant"`},
@@ -76,6 +80,10 @@ var clientSchema = schema{
 	{key: "limits.new_streams_per_second", typ: typeInteger, def: `500`},
 	{key: "limits.memory", typ: typeString, def: `"256MiB"`},
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
+
+	{key: "dashboard", typ: typeTable},
+	{key: "dashboard.listen", typ: typeString, example: `"127.0.0.1:8477"`},      // default: nowhere
+	{key: "dashboard.token_file", typ: typeString, example: `"dashboard.token"`}, // default: none
 
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},

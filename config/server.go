@@ -16,6 +16,7 @@ type Server struct {
 	Tunnel         ServerTunnel
 	Egress         Egress
 	Limits         ServerLimits
+	Dashboard      Dashboard
 	Rules          []PacketRule   // in order; the first that matches counts
 	Clients        []ServerClient // in the order of the file
 }
@@ -91,6 +92,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	listening := listenConflicts(each(listen, errs, parseListen), errs)
 	s.Listen = bare(listening)
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
+	s.Dashboard = dashboard(root.get("dashboard"), dir, listening, errs)
 	s.Address = invited(root.get("address"), s.Listen, errs)
 
 	r := newRanges(tunnel.get("addresses"), errs)

@@ -113,8 +113,11 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newServerCommand(), newClientCommand(), newInviteCommand(), newUpCommand(), newRevokeCommand(), newClientsCommand(),
-		newReloadCommand(), newStatusCommand(), newUplinkCommand(), newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newCleanupCommand(), newKillSwitchCommand(), newDoctorCommand(), newVersionCommand(),
+		newServerCommand(), newClientCommand(),
+		newInviteCommand(), newUpCommand(), newRevokeCommand(), newClientsCommand(),
+		newReloadCommand(), newUplinkCommand(), newKillSwitchCommand(), newCleanupCommand(),
+		newStatusCommand(), newDashboardCommand(), newDoctorCommand(),
+		newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newVersionCommand(),
 	)
 	for _, c := range extraCommands {
 		root.AddCommand(c())

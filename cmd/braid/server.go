@@ -125,7 +125,8 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 	for _, l := range listeners {
 		addrs = append(addrs, l.Addr().String())
 	}
-	serve, err := serveStatus(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) },
+	status := func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) }
+	serve, err := serveStatus(cfg.Control, status,
 		control.Changes{Config: reload, Clients: enroller{reload}}, server.Alive, reload.manager)
 	if err != nil {
 		for _, l := range listeners {
@@ -136,7 +137,7 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 	log.Info("server started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name(),
 		"listen", addrs, "clients", len(peers))
 	defer log.Info("server stopped")
-	return runAll(ctx, server.Run, serve, egress.keep, reload.run, func(ctx context.Context) error {
+	return runAll(ctx, server.Run, serve, egress.keep, reload.run, showDashboard(cfg.Dashboard, status, log), func(ctx context.Context) error {
 		return every(ctx, applyEvery, func() {
 			if err := live.applyHost(); err != nil {
 				log.Error("host network not as it should be", "error", err, "hint", crypto.Hint(err))
