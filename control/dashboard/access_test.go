@@ -1,10 +1,13 @@
 package dashboard
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -12,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"braid/control"
 )
@@ -219,5 +223,43 @@ func TestListenOnIPv4Alone(t *testing.T) {
 	}
 	if _, _, err := New(Config{Listen: netip.MustParseAddrPort("0.0.0.0:0")}).open(t.Context()); err == nil {
 		t.Error("it listens everywhere without a token")
+	}
+}
+
+// A dashboard that cannot be served says so once, and is served when it can be.
+func TestServedLater(t *testing.T) {
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	d := New(Config{
+		Listen: netip.MustParseAddrPort(taken.Addr().String()), TokenFile: filepath.Join(t.TempDir(), "none", "token"),
+		Status: func() any { return good() }, Log: slog.New(slog.NewTextHandler(&said, nil)),
+	})
+	d.retry = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	time.Sleep(50 * time.Millisecond) // some tries
+	if err := errors.Join(os.Mkdir(filepath.Dir(d.cfg.TokenFile), 0o700), taken.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patienceOfTest); ; time.Sleep(10 * time.Millisecond) {
+		res, err := http.Get("http://" + d.cfg.Listen.String() + "/")
+		if err == nil {
+			res.Body.Close()
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(said.String(), "cannot be made"); n != 1 || strings.Count(said.String(), "dashboard served") != 1 {
+		t.Errorf("it said:\n%s", said.String())
 	}
 }

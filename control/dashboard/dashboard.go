@@ -45,11 +45,12 @@ type Config struct {
 type Dashboard struct {
 	cfg     Config
 	sampler *sampler
+	retry   time.Duration
 }
 
 // New makes a dashboard. Nothing is opened yet.
 func New(c Config) *Dashboard {
-	return &Dashboard{cfg: c, sampler: newSampler(c.Status)}
+	return &Dashboard{cfg: c, sampler: newSampler(c.Status), retry: retryEvery}
 }
 
 // retryEvery is how soon what could not be opened is tried again: an address that
@@ -74,7 +75,7 @@ func (d *Dashboard) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(retryEvery):
+		case <-time.After(d.retry):
 		}
 	}
 }
