@@ -66,7 +66,7 @@ export class Page {
     shape(box.querySelector('svg'), v.shape);
     say(this.f('verdict-title'), v.title);
     say(this.f('verdict-text'), v.text);
-    document.title = (v.level === 'good' ? '' : '! ') + v.title + ' – braid';
+    document.title = (v.level === 'warn' || v.level === 'bad' ? '! ' : '') + v.title + ' – braid';
   }
 
   head(s, server) {
@@ -108,6 +108,7 @@ export class Page {
     if (!s) return;
     const notes = [[s.open, 'open'], [s.waiting, 'waiting'], [s.resumed, 'resumed'], [s.failed, 'failed'], [s.denied, 'denied'], [s.limited, 'over a limit']];
     say(this.f('streams-note'), notes.filter(([n], i) => i === 0 || n > 0).map(([n, what]) => n + ' ' + what).join(', '));
+    show(this.root.querySelector('table.streams'), s.list.length > 0);
     list(this.f('streams'), s.list.slice(0, 12), (t) => t.source + t.destination, () => streamRow(), (row, t) => this.stream(row, t));
   }
 

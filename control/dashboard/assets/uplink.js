@@ -21,7 +21,7 @@ export function showUplink(card, u, color) {
   quantity(f('jitter'), words.milliseconds(u.jitter_ms));
   quantity(f('loss'), words.percent(u.loss_pct));
   quantity(f('best'), u.deliver_rx_bps ? words.rate(u.deliver_rx_bps) : ['–', ''], u.deliver_rx_bps ? '↓' : '');
-  quantity(f('best-up'), u.deliver_tx_bps ? words.rate(u.deliver_tx_bps) : ['–', ''], u.deliver_tx_bps ? '↑' : '');
+  quantity(f('best-up'), u.deliver_tx_bps ? words.rate(u.deliver_tx_bps) : ['', ''], u.deliver_tx_bps ? '↑' : '');
   quantity(f('bytes'), words.bytes(u.rx_bytes + u.tx_bytes));
   say(f('deaths'), u.deaths === 0 ? 'never' : u.deaths === 1 ? 'once' : u.deaths + ' times');
   const spark = card.querySelector('canvas');

@@ -75,55 +75,72 @@ export function ceiling(bps) {
   return number.replace(/\.0+$/, '') + ' ' + unit;
 }
 
-// gain compares what all uplinks move now with the most that the fastest one was
-// seen to move by itself, in the direction in which more moves.
+// gain compares what all uplinks move now with the most that the fastest one that
+// works was seen to move by itself, in the direction in which more moves.
 export function gain(uplinks) {
-  const rx = sum(uplinks, (u) => u.rx_bps), tx = sum(uplinks, (u) => u.tx_bps);
-  const down = rx >= tx, total = down ? rx : tx;
+  const work = uplinks.filter((u) => ['up', 'late', 'quarantined'].includes(u.state));
+  if (work.length < 2) return { number: '–', text: work.length ? 'one uplink works' : 'no uplink works' };
+  const down = sum(work, (u) => u.rx_bps) >= sum(work, (u) => u.tx_bps);
+  const total = sum(work, (u) => (down ? u.rx_bps : u.tx_bps));
   let best = 0, fastest = '';
-  for (const u of uplinks) {
+  for (const u of work) {
     const alone = down ? Math.max(u.rx_bps, u.deliver_rx_bps) : Math.max(u.tx_bps, u.deliver_tx_bps);
     if (alone > best) [best, fastest] = [alone, u.interface];
   }
-  if (total < 500e3 || best === 0) return { number: '–', text: 'little moves now' };
+  if (total < 100e3) return { number: '–', text: 'next to nothing moves now' };
   const factor = total / best;
   if (factor < 1.05) return { number: '×1.0', text: 'now one uplink would do: ' + fastest + ' has ' + text(rate(best)) };
   return { number: '×' + factor.toFixed(1), text: 'against ' + text(rate(best)) + ', the most of ' + fastest + ' alone' };
 }
 
-// verdict is the whole in one line: how serious it is (good, warn, bad), the shape
-// for it, and the words.
+// verdict is the whole in one line: how serious it is (good, held, warn, bad), the
+// shape for it, and the words.
 export function verdict(status) {
-  return status.role === 'server' ? serverVerdict(status) : clientVerdict(status);
+  if (status.role === 'server') return serverVerdict(status);
+  const v = sessionVerdict(status.session, status.uplinks);
+  if (status.session.state !== 'up' && status.kill_switch) v.text += ' The kill switch blocks what would leave beside the tunnel.';
+  return v;
 }
 
-function clientVerdict(s) {
-  if (s.session.state !== 'up') {
-    const blocked = s.kill_switch ? ' The kill switch blocks what would leave beside the tunnel.' : '';
-    return { level: 'bad', shape: 'dead', title: 'Not connected', text: sentence(s.session.reason || 'no server has answered yet') + blocked };
-  }
-  const of = (state) => s.uplinks.filter((u) => look(u) === state).map((u) => u.interface);
-  const up = of('up'), dead = of('dead'), late = of('late'), probing = of('probing'), held = of('quarantined');
-  const carry = up.length > 1 ? names(up) + ' carry together.' : up.length === 1 ? up[0] + ' carries alone.' : 'No uplink carries.';
+// sessionVerdict judges a session with its state, reason and mptcp. An uplink that is
+// late is up or dead in a moment, so it is no fault yet.
+function sessionVerdict(session, uplinks) {
+  const of = (is) => uplinks.filter(is).map((u) => u.interface);
   const say = (list, one, many) => names(list) + ' ' + (list.length > 1 ? many : one);
-  if (dead.length) {
-    const why = dead.length === 1 ? sentence(s.uplinks.find((u) => u.interface === dead[0]).reason) + ' ' : '';
-    return { level: up.length ? 'warn' : 'bad', shape: 'dead', title: say(dead, 'is dead', 'are dead'), text: why + carry };
+  const why = (list) => (list.length === 1 ? sentence(uplinks.find((u) => u.interface === list[0]).reason) + ' ' : '');
+  if (session.state !== 'up') {
+    return { level: 'bad', shape: 'dead', title: 'Not connected', text: sentence(session.reason || 'no server has answered yet') };
   }
-  if (late.length) return { level: 'warn', shape: 'late', title: say(late, 'is late to answer', 'are late to answer'), text: carry };
-  if (!s.session.mptcp) {
-    return { level: 'warn', shape: 'late', title: 'One uplink only', text: 'The connection is plain TCP: something on the way takes Multipath TCP out.' };
+  const works = (u) => u.state === 'up' || u.state === 'late';
+  const empty = of((u) => works(u) && u.use === 'active' && u.subflows === 0 && u.reason);
+  const carry = of((u) => (works(u) || u.state === 'quarantined') && (u.use || 'active') === 'active' && !empty.includes(u.interface));
+  const dead = of((u) => u.state === 'dead'), held = of((u) => u.state === 'quarantined'), probing = of((u) => u.state === 'probing');
+  const carries = carry.length > 1 ? names(carry) + ' carry together.' : carry.length ? carry[0] + ' carries alone.' : 'No uplink carries.';
+  const level = carry.length ? 'warn' : 'bad';
+  if (dead.length) return { level, shape: 'dead', title: say(dead, 'is dead', 'are dead'), text: why(dead) + carries };
+  if (!session.mptcp) {
+    return { level, shape: 'late', title: 'One uplink only', text: 'The connection is plain TCP: something on the way takes Multipath TCP out.' };
   }
-  if (held.length) return { level: 'warn', shape: 'quarantined', title: say(held, 'is', 'are') + ' quarantined', text: 'Nothing would be faster with ' + (held.length > 1 ? 'them. ' : 'it. ') + carry };
-  if (probing.length) return { level: 'good', shape: 'probing', title: 'Connected', text: say(probing, 'is', 'are') + ' being tried. ' + carry };
-  return { level: 'good', shape: 'up', title: up.length > 1 ? 'All well' : 'Connected', text: carry };
+  if (empty.length) return { level, shape: 'late', title: say(empty, 'carries', 'carry') + ' nothing', text: why(empty) + carries };
+  if (probing.length) return { level, shape: 'probing', title: say(probing, 'is', 'are') + ' being tried', text: why(probing) + carries };
+  if (!carry.length) return { level, shape: 'late', title: 'No uplink carries', text: 'Connected, and no uplink is in use.' };
+  if (held.length) {
+    return { level: 'held', shape: 'quarantined', title: say(held, 'is', 'are') + ' quarantined', text: 'Nothing would be faster with ' + (held.length > 1 ? 'them. ' : 'it. ') + carries };
+  }
+  return { level: 'good', shape: 'up', title: 'All well', text: carries };
 }
 
+// serverVerdict judges a server: clients that are away are no fault.
 function serverVerdict(s) {
-  const troubled = s.clients.filter((c) => c.state === 'up' && c.uplinks.some((u) => u.state === 'dead')).map((c) => c.name);
   const title = s.clients_up + ' of ' + s.clients_total + (s.clients_total === 1 ? ' client' : ' clients') + ' connected';
-  if (troubled.length) return { level: 'warn', shape: 'dead', title, text: names(troubled) + (troubled.length > 1 ? ' have' : ' has') + ' a dead uplink.' };
-  return { level: 'good', shape: s.clients_up ? 'up' : 'standby', title, text: s.clients_up ? 'All their uplinks answer.' : 'The server waits for them.' };
+  const faults = s.clients
+    .filter((c) => c.state === 'up')
+    .map((c) => [c.name, sessionVerdict(c, c.uplinks)])
+    .filter(([, v]) => v.level === 'warn' || v.level === 'bad');
+  if (faults.length === 0) return { level: 'good', shape: s.clients_up ? 'up' : 'standby', title, text: s.clients_up ? 'All is well with them.' : 'The server waits for them.' };
+  const words = faults.slice(0, 3).map(([name, v]) => name + ': ' + v.title + '.');
+  if (faults.length > 3) words.push('And ' + (faults.length - 3) + ' more have a fault.');
+  return { level: 'warn', shape: faults[0][1].shape, title, text: words.join(' ') };
 }
 
 // doubt is whether an event is that an answer was late, and came: it happens every
