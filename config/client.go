@@ -74,7 +74,7 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
 			Copies:     copies(tunnel, errs),
-			DNS:        dnsServers(tunnel, errs),
+			DNS:        bare(dnsServers(tunnel, errs)),
 			ServerDNS:  tunnel.get("dns") == nil,
 		},
 		Limits:    limits(root.get("limits"), errs),

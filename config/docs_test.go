@@ -77,7 +77,8 @@ func TestDocumentedLimits(t *testing.T) {
 	}
 }
 
-// TestDocumentedErrors checks that the example in the text is the truth.
+// TestDocumentedErrors checks that the example in the text is the truth. Of all
+// that is refused TestDocumentedErrorTables does.
 func TestDocumentedErrors(t *testing.T) {
 	text := docSection(t, "# Configuration")
 	_, config, _ := strings.Cut(text, "```toml\n")

@@ -82,7 +82,6 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
 			Copies:     copies(tunnel, errs),
-			DNS:        dnsServers(tunnel, errs),
 		},
 		Egress: egress(root.get("egress"), errs),
 		Limits: serverLimits(root.get("limits"), errs),
@@ -97,9 +96,12 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 
 	r := newRanges(tunnel.get("addresses"), errs)
 	s.Tunnel.Addresses = bare(r.own)
+	dns := dnsServers(tunnel, errs)
+	r.answering(dns, errs)
+	s.Tunnel.DNS = bare(dns)
 	s.Clients = clients(root.get("client"), r, errs)
 	reach(root.get("client"), s.Clients, errs)
-	forwards(root.get("client"), s.Clients, listening, errs)
+	forwards(root.get("client"), s.Clients, listening, r, errs)
 
 	if err := errs.sorted(); err != nil {
 		return nil, err
