@@ -118,6 +118,17 @@ func TestEnrol(t *testing.T) {
 	if code, _, stderr := command(t, "revoke", "home", "-c", server); code != exitUsage || !strings.Contains(stderr, "there are: phone, other") {
 		t.Errorf("revoke again: %d, %q", code, stderr)
 	}
+	// One that another reaches.
+	text, err = os.ReadFile(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(server, append(text, "reach = [\"phone\"]\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := command(t, "revoke", "phone", "-c", server); code != 0 || !strings.Contains(out, `client "other" no longer has it in its reach`) {
+		t.Errorf("revoke: %d, %q", code, out)
+	}
 	// By force the key stays: clients know it.
 	if code, _, stderr := command(t, "server", "init", "-c", server, "--address", "192.0.2.1", "--force"); code != 0 || !strings.Contains(stderr, "kept: ") {
 		t.Errorf("init by force: %d, %q", code, stderr)
@@ -125,7 +136,7 @@ func TestEnrol(t *testing.T) {
 	if again, err := crypto.LoadKeyFile(cfg.PrivateKeyFile); err != nil || !again.Equal(key) {
 		t.Errorf("the server's key: %v", err)
 	}
-	if old, err := config.LoadServer(server + ".old"); err != nil || len(old.Clients) != 2 {
+	if old, err := config.LoadServer(server + ".old"); err != nil || len(old.Clients) != 1 {
 		t.Errorf("the old file: %+v, %v", old, err)
 	}
 }
