@@ -148,7 +148,7 @@ func (h *clientHost) configure(s tunnel.Settings) error {
 	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, h.given)
 	h.desired.Forwarding = h.cfg.Tunnel.Forwarding
 	h.desired.Sources = clientSources(h.cfg.Tunnel.Masquerade, s)
-	h.desired.KillSwitch.Learning = false
+	h.desired.KillSwitch.Learning, h.desired.KillSwitch.Names = false, len(nameservers) > 0
 	return h.manager.Apply(h.desired)
 }
 
