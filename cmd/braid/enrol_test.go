@@ -106,6 +106,20 @@ func TestEnrol(t *testing.T) {
 	if _, err := config.LoadClient(client + ".old"); err != nil {
 		t.Errorf("the old file: %v", err)
 	}
+
+	// What its owner wants is written with it, and only then.
+	if code, _, stderr := up(other, "--kill-switch"); code != exitUsage || !strings.Contains(stderr, "was there before") {
+		t.Errorf("a wish too late: %d, %q", code, stderr)
+	}
+	wished := filepath.Join(dir, "wished", "client.toml")
+	for range 2 {
+		if code, _, stderr := command(t, "up", other, "--install-only", "-c", wished, "--kill-switch", "--router"); code != 0 {
+			t.Errorf("up with wishes: %d, %q", code, stderr)
+		}
+	}
+	if c, err := config.LoadClient(wished); err != nil || !c.Tunnel.KillSwitch || !c.Tunnel.Forwarding {
+		t.Errorf("%+v, %v", c, err)
+	}
 	for _, arg := range []string{"braid1:AAAA", other[:30], "/nowhere", server} {
 		if code, _, stderr := up(arg); code != exitUsage || !strings.Contains(stderr, "hint: ") || strings.Contains(stderr, other[:30]) {
 			t.Errorf("up %s: %d, %q", arg, code, stderr)
@@ -144,7 +158,7 @@ func TestEnrol(t *testing.T) {
 func TestInitRefusals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "server.toml")
 	for _, args := range [][]string{
-		{"--address", "169.254.1.1"}, {"--address", "http://x"}, {"--address", "a\"b"}, {"--listen", "443"}, {"--listen", "vpn.example.net:443"}, {"more"},
+		{"--address", "169.254.1.1"}, {"--address", "http://x"}, {"--address", "a\"b"}, {"--listen", "443"}, {"--listen", "vpn.example.net:443"}, {"more"}, {"--dns", "dns.example"}, {"--service"},
 	} {
 		code, _, stderr := command(t, append([]string{"server", "init", "-c", path}, args...)...)
 		if code != exitUsage || !strings.Contains(stderr, "hint: ") {
@@ -153,6 +167,17 @@ func TestInitRefusals(t *testing.T) {
 		if _, err := os.Stat(path); err == nil {
 			t.Fatalf("%q: a file is there", args)
 		}
+	}
+}
+
+// The DNS servers for clients stand in the file from the beginning.
+func TestInitWithNames(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server.toml")
+	if code, _, stderr := command(t, "server", "init", "-c", path, "--address", "192.0.2.1", "--dns", "9.9.9.9,2620:fe::fe"); code != 0 {
+		t.Fatalf("%d, %q", code, stderr)
+	}
+	if cfg, err := config.LoadServer(path); err != nil || len(cfg.Tunnel.DNS) != 2 {
+		t.Errorf("%+v, %v", cfg, err)
 	}
 }
 
