@@ -13,6 +13,7 @@ type Client struct {
 	ServerPublicKey crypto.PublicKey
 	PrivateKeyFile  string // absolute when the file's folder is known
 	Control         string // path of the control socket
+	Access          Access // who else may use it
 	State           string // absolute path of the folder for what must outlive a restart
 	Tunnel          ClientTunnel
 	Limits          Limits
@@ -63,6 +64,7 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 		ServerPublicKey: publicKey(root.get("server_public_key"), errs),
 		PrivateKeyFile:  keyFile(root.get("private_key_file"), dir, errs),
 		Control:         one(root.get("control"), errs, parseSocket),
+		Access:          access(root, errs),
 		State:           one(root.get("state"), errs, parseFolder),
 		Tunnel: ClientTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),

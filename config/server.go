@@ -13,6 +13,7 @@ type Server struct {
 	Address        []HostPort       // where clients find it, for invites; may be empty
 	PrivateKeyFile string           // absolute when the file's folder is known
 	Control        string           // path of the control socket
+	Access         Access           // who else may use it
 	Tunnel         ServerTunnel
 	Egress         Egress
 	Limits         ServerLimits
@@ -73,6 +74,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	s := &Server{
 		PrivateKeyFile: keyFile(root.get("private_key_file"), dir, errs),
 		Control:        one(root.get("control"), errs, parseSocket),
+		Access:         access(root, errs),
 		Tunnel: ServerTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),
 			MTU:        mtu(tunnel.get("mtu"), errs),

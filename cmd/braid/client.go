@@ -20,7 +20,7 @@ import (
 )
 
 func newClientCommand() *cobra.Command {
-	return newDaemonCommand("client", "Run the client", config.OpenClient, runClient)
+	return newDaemonCommand("client", "Run the client", openClient, runClient)
 }
 
 // clientHost keeps the host's network as the client wants it. Two parties
@@ -274,7 +274,7 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 		Limits: streamLimits(cfg.Limits, cfg.Limits.Streams, 1), Policies: packetPolicies(cfg.Rules, cfg.Tunnel.Copies), CapUsed: caps.used, Pacing: newPacing(), Software: software(), Log: log,
 	})
 	live.begin(cfg, client, host, names, caps)
-	serve, err := serveStatus(cfg.Control, func() any {
+	serve, err := serveStatus(cfg.Control, cfg.Access, func() any {
 		found, roles, unusable := host.uplinks()
 		s := clientStatus(live.now.Load(), client.Status(), found, roles, unusable)
 		s.KillSwitch = cfg.Tunnel.KillSwitch

@@ -26,7 +26,7 @@ func (l *liveClient) begin(cfg *config.Client, client *tunnel.Client, host *clie
 // clientReload says how a client reads its configuration again.
 func clientReload(l *liveClient) reloadable[config.Client] {
 	return reloadable[config.Client]{
-		open: config.OpenClient, changes: config.ClientChanges, live: clientLive,
+		open: openClient, changes: config.ClientChanges, live: clientLive,
 		keyFile: func(c *config.Client) string { return c.PrivateKeyFile },
 		take:    l.take,
 	}

@@ -29,7 +29,7 @@ func (l *liveServer) begin(cfg *config.Server, server *tunnel.Server, egress *se
 // serverReload says how a server reads its configuration again.
 func serverReload(l *liveServer) reloadable[config.Server] {
 	return reloadable[config.Server]{
-		open: config.OpenServer, changes: config.ServerChanges, live: serverLive,
+		open: openServer, changes: config.ServerChanges, live: serverLive,
 		keyFile: func(c *config.Server) string { return c.PrivateKeyFile },
 		take:    l.take,
 	}

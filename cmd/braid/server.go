@@ -17,7 +17,7 @@ import (
 )
 
 func newServerCommand() *cobra.Command {
-	c := newDaemonCommand("server", "Run the server", config.OpenServer, runServer)
+	c := newDaemonCommand("server", "Run the server", openServer, runServer)
 	c.AddCommand(newServerInitCommand())
 	return c
 }
@@ -125,7 +125,7 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 	for _, l := range listeners {
 		addrs = append(addrs, l.Addr().String())
 	}
-	serve, err := serveStatus(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) },
+	serve, err := serveStatus(cfg.Control, cfg.Access, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) },
 		control.Changes{Config: reload, Clients: enroller{reload}}, server.Alive, reload.manager)
 	if err != nil {
 		for _, l := range listeners {
