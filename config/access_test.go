@@ -42,6 +42,36 @@ func TestAccess(t *testing.T) {
 	}
 }
 
+func TestMetrics(t *testing.T) {
+	const top = "private_key_file = \"k\"\n"
+	for text, want := range map[string]string{
+		"127.0.0.1:9477": "127.0.0.1:9477", "[::1]:9477": "[::1]:9477", ":9477": "[::]:9477", "10.77.0.1:9477": "10.77.0.1:9477", "0.0.0.0:9477": "0.0.0.0:9477",
+	} {
+		s, err := ParseServer([]byte(top+"[metrics]\nlisten = \""+text+"\""), "/etc/braid")
+		if err != nil || s.Metrics.String() != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if s, err := ParseServer([]byte(top+"[metrics]\n"), "/etc/braid"); err != nil || s.Metrics.IsValid() {
+		t.Errorf("without listen: %v", err)
+	}
+	for text, want := range map[string]string{
+		"":               "must have a port",
+		"127.0.0.1":      "must have a port",
+		"localhost:9477": "must be an address of this host and a port, or only a port",
+		"127.0.0.1:0":    `port "0" must be 1 to 65535`,
+		"224.0.0.1:9477": "is a multicast address, where no server can be reached",
+		"127.0.0.1:443":  "overlaps listen[0] (the default)",
+		"http://x/":      `port "//x/" must be 1 to 65535`,
+	} {
+		_, err := ParseServer([]byte(top+"[metrics]\nlisten = \""+text+"\""), "/etc/braid")
+		errs, ok := errors.AsType[*Errors](err)
+		if !ok || errs.List[0].Key != "metrics.listen" || errs.List[0].Problem != want || !strings.Contains(errs.List[0].Hint(), "9477") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // What only the host can judge is a fault of the key, in its line.
 func TestFault(t *testing.T) {
 	f, err := openText("server.toml", []byte("private_key_file = \"k\"\ncontrol_group = \"netadmin\"\n[tunnel]\nmtu = 1400\n"), ParseServer)

@@ -11,10 +11,11 @@ import (
 type Client struct {
 	Servers         []HostPort // in order of preference
 	ServerPublicKey crypto.PublicKey
-	PrivateKeyFile  string // absolute when the file's folder is known
-	Control         string // path of the control socket
-	Access          Access // who else may use it
-	State           string // absolute path of the folder for what must outlive a restart
+	PrivateKeyFile  string         // absolute when the file's folder is known
+	Control         string         // path of the control socket
+	Access          Access         // who else may use it
+	Metrics         netip.AddrPort // where metrics are to be had; the zero value is nowhere
+	State           string         // absolute path of the folder for what must outlive a restart
 	Tunnel          ClientTunnel
 	Limits          Limits
 	Rules           []PacketRule // in order; the first that matches counts
@@ -65,6 +66,7 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 		PrivateKeyFile:  keyFile(root.get("private_key_file"), dir, errs),
 		Control:         one(root.get("control"), errs, parseSocket),
 		Access:          access(root, errs),
+		Metrics:         metrics(root.get("metrics"), errs),
 		State:           one(root.get("state"), errs, parseFolder),
 		Tunnel: ClientTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),

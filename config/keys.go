@@ -35,6 +35,9 @@ var serverSchema = schema{
 	{key: "limits.memory", typ: typeString, def: `"1GiB"`},
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
 
+	{key: "metrics", typ: typeTable},
+	{key: "metrics.listen", typ: typeString, example: `"127.0.0.1:9477"`}, // default: nowhere
+
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},
 	{key: "rule[].policy", typ: typeString, required: true, example: `"redundant"`},
@@ -80,6 +83,9 @@ var clientSchema = schema{
 	{key: "limits.new_streams_per_second", typ: typeInteger, def: `500`},
 	{key: "limits.memory", typ: typeString, def: `"256MiB"`},
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
+
+	{key: "metrics", typ: typeTable},
+	{key: "metrics.listen", typ: typeString, example: `"127.0.0.1:9477"`}, // default: nowhere
 
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},

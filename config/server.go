@@ -14,6 +14,7 @@ type Server struct {
 	PrivateKeyFile string           // absolute when the file's folder is known
 	Control        string           // path of the control socket
 	Access         Access           // who else may use it
+	Metrics        netip.AddrPort   // where metrics are to be had; the zero value is nowhere
 	Tunnel         ServerTunnel
 	Egress         Egress
 	Limits         ServerLimits
@@ -75,6 +76,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 		PrivateKeyFile: keyFile(root.get("private_key_file"), dir, errs),
 		Control:        one(root.get("control"), errs, parseSocket),
 		Access:         access(root, errs),
+		Metrics:        metrics(root.get("metrics"), errs),
 		Tunnel: ServerTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),
 			MTU:        mtu(tunnel.get("mtu"), errs),
@@ -92,6 +94,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	listen := root.get("listen")
 	listening := listenConflicts(each(listen, errs, parseListen), errs)
 	s.Listen = bare(listening)
+	metricsApart(root.get("metrics"), s.Metrics, listening, errs)
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
 	s.Address = invited(root.get("address"), s.Listen, errs)
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 )
 
@@ -71,8 +72,12 @@ func ServeReaders(ctx context.Context, l net.Listener, status func() any, path, 
 		mend += ", or as a member of the group " + changers
 	}
 	mend += ": changes are made on " + path
-	return answerOn(ctx, l, readOnly(handler(status, Changes{}), mend))
+	return answerOn(ctx, netutil.LimitListener(l, readersAtOnce), readOnly(handler(status, Changes{}), mend))
 }
+
+// readersAtOnce bounds what readers cost. Others wait until one has gone; those on
+// the other socket do not.
+const readersAtOnce = 64
 
 // readOnly refuses all but reading.
 func readOnly(h http.Handler, mend string) http.Handler {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os/user"
 	"strconv"
@@ -83,7 +84,7 @@ func onThisHost[T any](f *config.File[T], a config.Access) (*config.File[T], err
 func serveControl(path string, who access, status func() any, change control.Changes) (serve func(context.Context) error, err error) {
 	open := control.Listen
 	if who.change != nil {
-		open = func(path string) (l net.Listener, err error) { return control.ListenGroup(path, *who.change) }
+		open = func(path string) (net.Listener, error) { return listenGroup(path, *who.change) }
 	}
 	l, err := open(path)
 	if err != nil {
@@ -93,7 +94,7 @@ func serveControl(path string, who access, status func() any, change control.Cha
 	if who.read == nil {
 		return all, nil
 	}
-	readers, err := control.ListenGroup(control.ReadSocket(path), *who.read)
+	readers, err := listenGroup(control.ReadSocket(path), *who.read)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -106,4 +107,14 @@ func serveControl(path string, who access, status func() any, change control.Cha
 			return control.ServeReaders(ctx, readers, status, path, changers)
 		})
 	}, nil
+}
+
+// listenGroup is control.ListenGroup. That the group may not be given the socket
+// will be so the next time, too.
+func listenGroup(path string, g control.Group) (net.Listener, error) {
+	l, err := control.ListenGroup(path, g)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &configError{err}
+	}
+	return l, err
 }
