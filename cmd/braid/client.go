@@ -281,10 +281,11 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 		s.DNS = dns.status(b.net.DNSStatus())
 		return s
 	}
-	scraped, err := serveMetrics(ctx, cfg.Metrics, control.RoleClient, status, log)
+	scraped, err := serveMetrics(cfg.Metrics, control.RoleClient, status, log)
 	if err != nil {
 		return err
 	}
+	live.scraped = scraped
 	serve, err := serveStatus(cfg.Control, cfg.Access, status, control.Changes{Roles: roleChanger{host, client}, Config: reload}, client.Alive, reload.manager)
 	if err != nil {
 		return errors.Join(err, scraped.Close())

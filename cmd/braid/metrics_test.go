@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -14,18 +15,13 @@ import (
 )
 
 func TestServeMetrics(t *testing.T) {
-	var said strings.Builder
+	var said bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&said, nil))
 	status := func() any {
 		return &control.Client{Role: control.RoleClient, Session: control.Session{State: control.SessionUp}}
 	}
 
-	nowhere, err := serveMetrics(t.Context(), netip.AddrPort{}, control.RoleClient, status, log)
-	if err != nil || nowhere.run(t.Context()) != nil || nowhere.Close() != nil || said.Len() > 0 {
-		t.Errorf("without an address: %v, %s", err, &said)
-	}
-
-	here, err := serveMetrics(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), control.RoleClient, status, log)
+	here, err := serveMetrics(netip.MustParseAddrPort("127.0.0.1:0"), control.RoleClient, status, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,15 +47,37 @@ func TestServeMetrics(t *testing.T) {
 		t.Errorf("%v: %s", err, b)
 	}
 
-	if _, err := serveMetrics(t.Context(), netip.MustParseAddrPort(address), control.RoleServer, status, log); err == nil || !strings.Contains(crypto.Hint(err), "metrics.listen") {
+	// Elsewhere, nowhere, and back where another one was: run goes on.
+	asks := func(at string) error {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		res, err := client.Get("http://" + at + "/metrics")
+		if err != nil {
+			return err
+		}
+		return res.Body.Close()
+	}
+	port := netip.MustParseAddrPort(address).Port()
+	for _, at := range []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port), {}, netip.AddrPortFrom(netip.IPv4Unspecified(), port), netip.MustParseAddrPort(address)} {
+		if err := here.move(at); err != nil {
+			t.Fatalf("%v: %v", at, err)
+		}
+		if err := asks(address); (err == nil) != (at.IsValid() && at.Addr() != netip.MustParseAddr("127.0.0.2")) {
+			t.Errorf("at %v the first address answers: %v", at, err)
+		}
+		if err := asks(at.String()); at.IsValid() && err != nil {
+			t.Errorf("%v: %v", at, err)
+		}
+	}
+
+	if _, err := serveMetrics(netip.MustParseAddrPort(address), control.RoleServer, status, log); err == nil || !strings.Contains(crypto.Hint(err), "metrics.listen") {
 		t.Errorf("in use: %v", err)
 	}
 
-	everywhere, err := serveMetrics(t.Context(), netip.MustParseAddrPort("[::]:0"), control.RoleClient, status, log)
+	everywhere, err := serveMetrics(netip.MustParseAddrPort("[::]:0"), control.RoleClient, status, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := everywhere.Close(); err != nil || !strings.Contains(said.String(), "level=WARN") {
+	if err := everywhere.Close(); err != nil || strings.Count(said.String(), "level=WARN") != 2 {
 		t.Errorf("%v: what others reach is not warned of: %s", err, &said)
 	}
 }

@@ -131,11 +131,12 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 			l.Close()
 		}
 	}
-	scraped, err := serveMetrics(ctx, cfg.Metrics, control.RoleServer, status, log)
+	scraped, err := serveMetrics(cfg.Metrics, control.RoleServer, status, log)
 	if err != nil {
 		closeAll()
 		return err
 	}
+	live.scraped = scraped
 	serve, err := serveStatus(cfg.Control, cfg.Access, status, control.Changes{Config: reload, Clients: enroller{reload}}, server.Alive, reload.manager)
 	if err != nil {
 		closeAll()

@@ -63,25 +63,27 @@ func Handler(role string, status func() any, log *slog.Logger) http.Handler {
 	return mux
 }
 
-// Serve answers on l until ctx ends, which gives nil. It closes l and returns after
-// all its goroutines have ended. status is as with New.
+// Serve answers on l until ctx ends, which gives nil, or l is closed. It closes l and
+// returns after all its goroutines have ended. status is as with New.
 func Serve(ctx context.Context, l net.Listener, role string, status func() any, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler: Handler(role, status, log), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: patience,
 		IdleTimeout:    5 * time.Minute, // a Prometheus comes again each minute
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(closed)
+	shut := func() {
 		last, end := context.WithTimeout(context.Background(), time.Second)
 		defer end()
 		if srv.Shutdown(last) != nil {
 			srv.Close()
 		}
-	})
+	}
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(closed); shut() })
 	err := srv.Serve(netutil.LimitListener(l, connectionsAtOnce))
-	if !stop() {
+	if stop() {
+		shut() // the listener was closed
+	} else {
 		<-closed
 	}
 	if errors.Is(err, http.ErrServerClosed) {
