@@ -48,6 +48,18 @@ func TestAccessAndMetrics(t *testing.T) {
 
 	w.metricsAreTheStatus()
 	w.groupsMay()
+
+	// Moved by a reload.
+	config, err := os.ReadFile(w.Client.ConfigFile())
+	w.must(err)
+	w.must(w.Client.Rewrite(strings.Replace(string(config), metricsAddress, "127.0.0.1:9478", 1)))
+	if out, code := w.asMember(changersGID, "reload", "--control", socketOf(w.Client)); code != 0 || out != "changed: metrics.listen\n" {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	w.run(w.Net.Client, "curl", "-sS", "--fail", "--max-time", "10", "-o", "/dev/null", "http://127.0.0.1:9478/metrics")
+	if _, err := w.Net.Client.Run(w.ctx, "curl", "-sS", "--max-time", "5", "http://"+metricsAddress+"/metrics"); err == nil {
+		t.Error("the former address answers still")
+	}
 }
 
 // socketOf is a daemon's control socket.
