@@ -18,6 +18,7 @@ type Client struct {
 	State           string         // absolute path of the folder for what must outlive a restart
 	Tunnel          ClientTunnel
 	Limits          Limits
+	Dashboard       Dashboard
 	Rules           []PacketRule // in order; the first that matches counts
 	Uplinks         []UplinkRule // in order; the method Uplink applies them
 }
@@ -80,8 +81,9 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 			DNS:        dnsServers(tunnel, errs),
 			ServerDNS:  tunnel.get("dns") == nil,
 		},
-		Limits: limits(root.get("limits"), errs),
-		Rules:  packetRules(root.get("rule"), errs),
+		Limits:    limits(root.get("limits"), errs),
+		Dashboard: dashboard(root.get("dashboard"), dir, nil, errs),
+		Rules:     packetRules(root.get("rule"), errs),
 	}
 	servers := root.get("server")
 	c.Servers = bare(unique(each(servers, errs, parseServer), errs, removeOne))

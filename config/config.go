@@ -10,6 +10,7 @@
 //	server.go       the server's tree to a Server
 //	client.go       the client's tree to a Client
 //	limits.go         the limits of both
+//	dashboard.go      the web dashboard of both
 //	egress.go         what clients reach
 //	values.go       values that are judged one by one:
 //	address.go        addresses and networks

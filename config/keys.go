@@ -37,6 +37,9 @@ var serverSchema = schema{
 
 	{key: "metrics", typ: typeTable},
 	{key: "metrics.listen", typ: typeString, example: `"127.0.0.1:9477"`}, // default: nowhere
+	{key: "dashboard", typ: typeTable},
+	{key: "dashboard.listen", typ: typeString, example: `"127.0.0.1:8477"`},      // default: nowhere
+	{key: "dashboard.token_file", typ: typeString, example: `"dashboard.token"`}, // default: none
 
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},
@@ -86,6 +89,9 @@ var clientSchema = schema{
 
 	{key: "metrics", typ: typeTable},
 	{key: "metrics.listen", typ: typeString, example: `"127.0.0.1:9477"`}, // default: nowhere
+	{key: "dashboard", typ: typeTable},
+	{key: "dashboard.listen", typ: typeString, example: `"127.0.0.1:8477"`},      // default: nowhere
+	{key: "dashboard.token_file", typ: typeString, example: `"dashboard.token"`}, // default: none
 
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},

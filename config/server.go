@@ -18,6 +18,7 @@ type Server struct {
 	Tunnel         ServerTunnel
 	Egress         Egress
 	Limits         ServerLimits
+	Dashboard      Dashboard
 	Rules          []PacketRule   // in order; the first that matches counts
 	Clients        []ServerClient // in the order of the file
 }
@@ -96,6 +97,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	s.Listen = bare(listening)
 	metricsApart(root.get("metrics"), s.Metrics, listening, errs)
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
+	s.Dashboard = dashboard(root.get("dashboard"), dir, listening, errs)
 	s.Address = invited(root.get("address"), s.Listen, errs)
 
 	r := newRanges(tunnel.get("addresses"), errs)

@@ -64,6 +64,9 @@ common() {
 	for page in README.md CHANGELOG.md docs/configuration.md docs/operations.md docs/metrics.md docs/protocol.md docs/design.md docs/benchmarks.md; do
 		put 644 "$page" "$doc/${page##*/}"
 	done
+	for page in docs/pictures/*; do
+		put 644 "$page" "$doc/pictures/${page##*/}"
+	done
 	for page in config/example/*.toml; do
 		put 644 "$page" "$doc/examples/${page##*/}"
 	done

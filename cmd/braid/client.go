@@ -292,7 +292,7 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, scraped.run, host.keep, host.keepNames, host.followNetworks, dns.run, caps.keep(client), reload.run, func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, scraped.run, host.keep, host.keepNames, host.followNetworks, dns.run, caps.keep(client), reload.run, showDashboard(cfg.Dashboard, status, log), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
 	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil }, func(ctx context.Context) error {

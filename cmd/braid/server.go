@@ -145,7 +145,7 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 	log.Info("server started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name(),
 		"listen", addrs, "clients", len(peers))
 	defer log.Info("server stopped")
-	return runAll(ctx, server.Run, serve, scraped.run, egress.keep, reload.run, func(ctx context.Context) error {
+	return runAll(ctx, server.Run, serve, scraped.run, egress.keep, reload.run, showDashboard(cfg.Dashboard, status, log), func(ctx context.Context) error {
 		return every(ctx, applyEvery, func() {
 			if err := live.applyHost(); err != nil {
 				log.Error("host network not as it should be", "error", err, "hint", crypto.Hint(err))
