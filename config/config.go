@@ -16,6 +16,8 @@
 //	address.go        addresses and networks
 //	hostport.go       the server's address, and where it listens
 //	names.go          names of clients and interfaces
+//	access.go         who uses the control socket
+//	metrics.go        where metrics are
 //	paths.go          files, folders and sockets
 //	forward.go        ports that lead to clients, and clients that reach others
 //	rule.go           networks and ports that clients reach or not

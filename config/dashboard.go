@@ -1,6 +1,9 @@
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Dashboard is where the web dashboard is.
 type Dashboard struct {
@@ -8,9 +11,20 @@ type Dashboard struct {
 	TokenFile string         // absolute when the file's folder is known; "": none, and Listen is a loopback address
 }
 
-// dashboard reads the [dashboard] table of both files. A server's listen is of
-// the server itself, nil on a client.
-func dashboard(n *node, dir string, listen []at[netip.AddrPort], errs *Errors) Dashboard {
+// views reads where braid shows itself to others than its own commands. taken is
+// where a server listens for clients.
+func views(root *node, dir string, taken []at[netip.AddrPort], errs *Errors) (netip.AddrPort, Dashboard) {
+	scraped := root.get("metrics")
+	m := metrics(scraped, taken, errs)
+	if m.IsValid() {
+		taken = append(slices.Clip(taken), at[netip.AddrPort]{m, scraped.get("listen")})
+	}
+	return m, dashboard(root.get("dashboard"), dir, taken, errs)
+}
+
+// dashboard reads the [dashboard] table of both files. taken is where others of
+// this braid listen.
+func dashboard(n *node, dir string, taken []at[netip.AddrPort], errs *Errors) Dashboard {
 	d := Dashboard{TokenFile: tokenFile(n.get("token_file"), dir, errs)}
 	own := n.get("listen")
 	d.Listen = one(own, errs, parseDashboardListen)
@@ -20,12 +34,7 @@ func dashboard(n *node, dir string, listen []at[netip.AddrPort], errs *Errors) D
 		}
 		return d
 	}
-	for _, l := range listen {
-		if l.value.Port() == d.Listen.Port() && (l.value.Addr() == d.Listen.Addr() || takesAll(l.value.Addr(), d.Listen.Addr()) || takesAll(d.Listen.Addr(), l.value.Addr())) {
-			errs.add(own, "overlaps "+l.node.place()+", where clients connect", "choose another port")
-			break
-		}
-	}
+	apart(own, d.Listen, taken, errs)
 	if n.get("token_file") == nil && !d.Listen.Addr().IsLoopback() && !errs.touches(n.path+".token_file") {
 		absent := &node{offset: own.offset, line: own.line, path: n.path + ".token_file"}
 		errs.addHidden(absent, "missing, it must be set: everybody who reaches "+d.Listen.String()+" could look",

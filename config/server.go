@@ -13,6 +13,8 @@ type Server struct {
 	Address        []HostPort       // where clients find it, for invites; may be empty
 	PrivateKeyFile string           // absolute when the file's folder is known
 	Control        string           // path of the control socket
+	Access         Access           // who else may use it
+	Metrics        netip.AddrPort   // where metrics are to be had; the zero value is nowhere
 	Tunnel         ServerTunnel
 	Egress         Egress
 	Limits         ServerLimits
@@ -74,6 +76,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	s := &Server{
 		PrivateKeyFile: keyFile(root.get("private_key_file"), dir, errs),
 		Control:        one(root.get("control"), errs, parseSocket),
+		Access:         access(root, errs),
 		Tunnel: ServerTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),
 			MTU:        mtu(tunnel.get("mtu"), errs),
@@ -91,7 +94,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	listening := listenConflicts(each(listen, errs, parseListen), errs)
 	s.Listen = bare(listening)
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
-	s.Dashboard = dashboard(root.get("dashboard"), dir, listening, errs)
+	s.Metrics, s.Dashboard = views(root, dir, listening, errs)
 	s.Address = invited(root.get("address"), s.Listen, errs)
 
 	r := newRanges(tunnel.get("addresses"), errs)

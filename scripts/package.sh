@@ -61,7 +61,7 @@ common() {
 	put 644 "$stage/generated/bash" "$to/usr/share/bash-completion/completions/braid"
 	put 644 "$stage/generated/fish" "$to/usr/share/fish/vendor_completions.d/braid.fish"
 	put 644 "$stage/generated/zsh" "$to/$2/_braid"
-	for page in README.md CHANGELOG.md docs/guide-*.md docs/configuration.md docs/operations.md docs/protocol.md docs/design.md docs/benchmarks.md; do
+	for page in README.md CHANGELOG.md docs/guide-*.md docs/configuration.md docs/operations.md docs/metrics.md docs/protocol.md docs/design.md docs/benchmarks.md; do
 		put 644 "$page" "$doc/${page##*/}"
 	done
 	for page in docs/pictures/*; do
@@ -70,6 +70,8 @@ common() {
 	for page in config/example/*.toml; do
 		put 644 "$page" "$doc/examples/${page##*/}"
 	done
+	put 644 packaging/prometheus/braid.rules.yml "$doc/examples/braid.rules.yml"
+	put 644 packaging/grafana/braid.json "$doc/examples/braid.grafana.json"
 }
 
 # systemd TREE: units, user, what keeps managers of networks away, and what lets the

@@ -20,7 +20,7 @@ import (
 )
 
 func newClientCommand() *cobra.Command {
-	return newDaemonCommand("client", "Run the client", config.OpenClient, runClient)
+	return newDaemonCommand("client", "Run the client", openClient, runClient)
 }
 
 // clientHost keeps the host's network as the client wants it. Two parties
@@ -281,13 +281,18 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 		s.DNS = dns.status(b.net.DNSStatus())
 		return s
 	}
-	serve, err := serveStatus(cfg.Control, status, control.Changes{Roles: roleChanger{host, client}, Config: reload}, client.Alive, reload.manager)
+	scraped, err := serveMetrics(cfg.Metrics, control.RoleClient, status, log)
 	if err != nil {
 		return err
 	}
+	live.scraped = scraped
+	serve, err := serveStatus(cfg.Control, cfg.Access, status, control.Changes{Roles: roleChanger{host, client}, Config: reload}, client.Alive, reload.manager)
+	if err != nil {
+		return errors.Join(err, scraped.Close())
+	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, host.keep, host.keepNames, host.followNetworks, dns.run, caps.keep(client), reload.run, showDashboard(cfg.Dashboard, status, log), func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, scraped.run, host.keep, host.keepNames, host.followNetworks, dns.run, caps.keep(client), reload.run, showDashboard(cfg.Dashboard, status, log), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
 	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil }, func(ctx context.Context) error {

@@ -132,7 +132,7 @@ func (f *enrolFlags) controlOf(file *config.File[config.Server]) string {
 // runs, or because one runs as a user that may not write it. That one reads it again.
 func (f *enrolFlags) editHere(cmd *cobra.Command, file *config.File[config.Server], refused error, edit func([]byte) ([]byte, error)) (runs bool, err error) {
 	r, ok := errors.AsType[*control.Refusal](refused)
-	runs = ok && r.Status == http.StatusForbidden
+	runs = ok && r.Status == http.StatusForbidden && !r.Reader
 	if !runs && (f.socket != "" || !nobodyThere(refused)) {
 		return false, changeRefused(refused)
 	}
