@@ -49,7 +49,7 @@ need_go
 need_kernel
 need_commands nft=nftables iptables=iptables ip=iproute2 ping=iputils-ping curl=curl iperf3=iperf3 dig=dnsutils \
 	ssh=openssh-client sshd=openssh-server ethtool=ethtool shellcheck=shellcheck ss=iproute2 \
-	setpriv=util-linux unshare=util-linux systemd-analyze=systemd busybox=busybox-static dash=dash
+	setpriv=util-linux unshare=util-linux systemd-analyze=systemd busybox=busybox-static dash=dash chromium=chromium
 
 step "format, vet"
 unformatted=$(gofmt -l .)
@@ -110,7 +110,7 @@ fuzz_all() {
 }
 
 step "end to end in the lab, and fuzzing, ${fuzz_seconds}s each"
-need_commands wget=wget git=git rsync=rsync chromium=chromium tcpdump=tcpdump dbus-daemon=dbus-daemon
+need_commands wget=wget git=git rsync=rsync tcpdump=tcpdump dbus-daemon=dbus-daemon tmux=tmux
 begin fuzz_all
 go test -count=1 -timeout "${E2E_TIMEOUT:-17m}" -parallel 3 ./lab/e2e
 finish

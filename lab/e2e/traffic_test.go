@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -244,18 +243,6 @@ func TestOwnNetworkStaysReachable(t *testing.T) {
 	if out := w.run(w.Net.Client, "ip", "route", "get", "8.8.8.8"); !strings.Contains(out, "dev braid0") {
 		t.Errorf("the way to the world: %s", out)
 	}
-}
-
-// A server with an IPv6 address as well as an IPv4 one: subflows of both kinds.
-func TestServerOverIPv6(t *testing.T) {
-	t.Parallel()
-	w := prepare(t, fast(), daemon.Options{})
-	config := w.ClientConfig(w.Client, daemon.Options{})
-	config = strings.Replace(config, fmt.Sprintf("%v:%d", w.Net.ServerAddr4, daemon.Port), fmt.Sprintf("[%v]:%d", w.Net.ServerAddr6, daemon.Port), 1)
-	w.must(w.Client.Rewrite(config))
-	w.must(w.Setup.Start(w.patient()))
-	w.curl(w.Net.InternetAddr4, 20_000_000)
-	w.must(w.Stop())
 }
 
 // A packet whose source is not the client's is dropped at the server and
