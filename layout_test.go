@@ -19,13 +19,14 @@ var mayImport = map[string][]string{
 	"control":    {},
 	"crypto":     {},
 	"dnsforward": {},
+	"doctor":     {},
 	"hostnet":    {},
 	"lab":        {},
 	"mptcp":      {},
 	"packaging":  {},
 	"scheduler":  {},
 	"tunnel":     {"crypto", "scheduler"},
-	"cmd":        {"config", "control", "crypto", "dnsforward", "hostnet", "lab", "mptcp", "scheduler", "tunnel"},
+	"cmd":        {"config", "control", "crypto", "dnsforward", "doctor", "hostnet", "lab", "mptcp", "scheduler", "tunnel"},
 }
 
 func TestImportDirection(t *testing.T) {

@@ -96,6 +96,17 @@ func (r *ranges) foreign(a netip.Addr) (problem, mend string) {
 	return "must lie in the range of tunnel.addresses, " + where, "choose one in it, or leave addresses out"
 }
 
+// others returns the range in which a is an address of somebody but the server,
+// or nil.
+func (r *ranges) others(a netip.Addr) *node {
+	for _, p := range r.own {
+		if p.value.Contains(a) && p.value.Addr() != a {
+			return p.node
+		}
+	}
+	return nil
+}
+
 // outside notes a client's routes that the server cannot have, and returns the
 // others.
 func (r *ranges) outside(routes []at[netip.Prefix], errs *Errors) []at[netip.Prefix] {

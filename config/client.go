@@ -11,11 +11,14 @@ import (
 type Client struct {
 	Servers         []HostPort // in order of preference
 	ServerPublicKey crypto.PublicKey
-	PrivateKeyFile  string // absolute when the file's folder is known
-	Control         string // path of the control socket
-	State           string // absolute path of the folder for what must outlive a restart
+	PrivateKeyFile  string         // absolute when the file's folder is known
+	Control         string         // path of the control socket
+	Access          Access         // who else may use it
+	Metrics         netip.AddrPort // where metrics are to be had; the zero value is nowhere
+	State           string         // absolute path of the folder for what must outlive a restart
 	Tunnel          ClientTunnel
 	Limits          Limits
+	Dashboard       Dashboard
 	Rules           []PacketRule // in order; the first that matches counts
 	Uplinks         []UplinkRule // in order; the method Uplink applies them
 }
@@ -63,6 +66,7 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 		ServerPublicKey: publicKey(root.get("server_public_key"), errs),
 		PrivateKeyFile:  keyFile(root.get("private_key_file"), dir, errs),
 		Control:         one(root.get("control"), errs, parseSocket),
+		Access:          access(root, errs),
 		State:           one(root.get("state"), errs, parseFolder),
 		Tunnel: ClientTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),
@@ -73,12 +77,13 @@ func ParseClient(data []byte, dir string) (*Client, error) {
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
 			Copies:     copies(tunnel, errs),
-			DNS:        dnsServers(tunnel, errs),
+			DNS:        bare(dnsServers(tunnel, errs)),
 			ServerDNS:  tunnel.get("dns") == nil,
 		},
 		Limits: limits(root.get("limits"), errs),
 		Rules:  packetRules(root.get("rule"), errs),
 	}
+	c.Metrics, c.Dashboard = views(root, dir, nil, errs)
 	servers := root.get("server")
 	c.Servers = bare(unique(each(servers, errs, parseServer), errs, removeOne))
 	notEmptyList(servers, errs, "a client needs a server", `such as server = ["vpn.example.net:443"]`)

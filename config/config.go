@@ -10,11 +10,14 @@
 //	server.go       the server's tree to a Server
 //	client.go       the client's tree to a Client
 //	limits.go         the limits of both
+//	dashboard.go      the web dashboard of both
 //	egress.go         what clients reach
 //	values.go       values that are judged one by one:
 //	address.go        addresses and networks
 //	hostport.go       the server's address, and where it listens
 //	names.go          names of clients and interfaces
+//	access.go         who uses the control socket
+//	metrics.go        where metrics are
 //	paths.go          files, folders and sockets
 //	forward.go        ports that lead to clients, and clients that reach others
 //	rule.go           networks and ports that clients reach or not

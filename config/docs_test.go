@@ -77,7 +77,8 @@ func TestDocumentedLimits(t *testing.T) {
 	}
 }
 
-// TestDocumentedErrors checks that the example in the text is the truth.
+// TestDocumentedErrors checks that the example in the text is the truth. Of all
+// that is refused TestDocumentedErrorTables does.
 func TestDocumentedErrors(t *testing.T) {
 	text := docSection(t, "# Configuration")
 	_, config, _ := strings.Cut(text, "```toml\n")
@@ -97,6 +98,29 @@ func TestDocumentedErrors(t *testing.T) {
 	}
 	if diff := cmp.Diff(got.String(), said); diff != "" {
 		t.Errorf("(-program +documentation)\n%s", diff)
+	}
+}
+
+// TestGuideSettings: what a guide lets its reader write at the end of client.toml is
+// what the guide says.
+func TestGuideSettings(t *testing.T) {
+	text, err := os.ReadFile("../docs/guide-laptop.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if code, ok := strings.CutPrefix(line, "    "); ok {
+			lines.WriteString(code)
+		}
+	}
+	i := Invite{Name: "laptop", Servers: []HostPort{{"192.0.2.1", 443}}, ServerKey: testKeys[0].Public(), Key: testKeys[1]}
+	c, err := ParseClient(append(i.File("client.key", Wishes{KillSwitch: true}), lines.String()...), "")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, lines.String())
+	}
+	if usb, wifi := c.Uplink("usb0"), c.Uplink("wlan0"); usb.Role != RoleBackup || usb.CapBytes != 10e9 || wifi.Role != RoleBond || !c.Tunnel.KillSwitch {
+		t.Errorf("%+v, %+v", usb, wifi)
 	}
 }
 

@@ -109,12 +109,14 @@ func appendClient(data []byte, c NewClient, addresses []netip.Addr) []byte {
 }
 
 // RemoveClient returns a server's configuration without the [[client]] of that
-// name: its lines, the tables in it, and comments that touch it. The error is
-// *Errors where the configuration itself is faulty, and else an *EditError.
-func RemoveClient(data []byte, name string) ([]byte, error) {
+// name: its lines, the tables in it, and comments that touch it. Others no longer
+// reach it: reached are the names of those whose client[].reach named it. The error
+// is *Errors where the configuration itself is faulty, and else an *EditError.
+func RemoveClient(data []byte, name string) (text []byte, reached []string, err error) {
+	fail := func(problem, mend string) ([]byte, []string, error) { return nil, nil, &EditError{problem, mend} }
 	before, err := ParseServer(data, "")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	at := slices.IndexFunc(before.Clients, func(c ServerClient) bool { return c.Name == name })
 	if at < 0 {
@@ -126,23 +128,28 @@ func RemoveClient(data []byte, name string) ([]byte, error) {
 		if len(known) > 0 {
 			mend = "there are: " + strings.Join(known, ", ")
 		}
-		return nil, &EditError{fmt.Sprintf("there is no client %q", shortened(name)), mend}
+		return fail(fmt.Sprintf("there is no client %q", shortened(name)), mend)
 	}
 	from, to, ok := clientBlock(data, at)
 	if !ok {
-		return nil, &EditError{fmt.Sprintf("the client %q is not written as a [[client]] of its own", name), "remove it by hand, and then: braid reload"}
+		return fail(fmt.Sprintf("the client %q is not written as a [[client]] of its own", name), "remove it by hand, and then: braid reload")
 	}
-	text := slices.Concat(data[:from], data[to:])
+	for i, c := range before.Clients {
+		if i != at && slices.Contains(c.Reach, name) {
+			reached = append(reached, c.Name)
+		}
+	}
+	text, _ = forget(slices.Concat(data[:from], data[to:]), name)
 	after, err := ParseServer(text, "")
 	if faults, ok := err.(*Errors); ok {
 		first := faults.List[0]
-		return nil, &EditError{fmt.Sprintf("it would be wrong without the client %q: %v", name, first), first.Mend}
+		return fail(fmt.Sprintf("it would be wrong without the client %q: %v", name, first), first.Mend)
 	}
 	same := func(a, b ServerClient) bool { return a.Name == b.Name && a.PublicKey == b.PublicKey }
 	if !slices.EqualFunc(slices.Delete(before.Clients, at, at+1), after.Clients, same) {
-		return nil, &EditError{fmt.Sprintf("the client %q cannot be told from what is around it", name), "remove it by hand, and then: braid reload"}
+		return fail(fmt.Sprintf("the client %q cannot be told from what is around it", name), "remove it by hand, and then: braid reload")
 	}
-	return text, nil
+	return text, reached, nil
 }
 
 // header is a [table] or a [[table]] of a file.

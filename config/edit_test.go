@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,7 +73,7 @@ func TestAddClient(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	// One that is gone gives its address to the next, and the others keep theirs.
-	if text, err = RemoveClient(text, "one"); err != nil {
+	if text, _, err = RemoveClient(text, "one"); err != nil {
 		t.Fatal(err)
 	}
 	if _, added, err = AddClient(text, NewClient{Name: "c", PublicKey: key1}); err != nil || added.Addresses[0] != addrs("10.77.0.3")[0] {
@@ -105,7 +106,7 @@ func TestRemoveClient(t *testing.T) {
 		{"one", 11, 18},
 		{"two", 18, 23},
 	} {
-		got, err := RemoveClient([]byte(editable()), test.name)
+		got, _, err := RemoveClient([]byte(editable()), test.name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,6 +117,61 @@ func TestRemoveClient(t *testing.T) {
 	}
 }
 
+// Who is revoked is reached by nobody: his name goes from where it is, and nothing
+// else does.
+func TestRemoveClientThatIsReached(t *testing.T) {
+	const file = `private_key_file = "k"
+[[client]]
+name = "one"
+public_key = "$A"
+reach = %s # whom it may
+
+[[client]]
+name = "two"
+public_key = "$B"
+reach = ["three"]
+
+[[client]]
+name = "three"
+public_key = "$C"
+reach = ["*"]
+[[client.forward]]
+listen = ":22"
+`
+	end := "\n[[client]]\nname = \"three\""
+	for before, after := range map[string]string{
+		`["two"]`:                       `[]`,
+		`["two", "three"]`:              `["three"]`,
+		`["three", "two"]`:              `["three"]`,
+		`["three" , 'two' ,]`:           `["three" , ]`,
+		`[ "two" ]`:                     `[  ]`,
+		"[\n  \"three\",\n  \"two\"\n]": "[\n  \"three\",\n  \n]",
+		"[\n  \"two\", # a comment, and \"two\"\n  \"three\"\n]": "[\n  # a comment, and \"two\"\n  \"three\"\n]",
+		`["\u0074wo", "*"]`: `["*"]`,
+	} {
+		data := expand(fmt.Sprintf(file, before))
+		got, reached, err := RemoveClient([]byte(data), "two")
+		if err != nil || !slices.Equal(reached, []string{"one"}) {
+			t.Errorf("%s: reached by %v, %v", before, reached, err)
+			continue
+		}
+		want := expand(fmt.Sprintf(file, after))
+		from, to := strings.Index(want, "\n[[client]]\nname = \"two\""), strings.Index(want, end)
+		if diff := cmp.Diff(want[:from]+want[to:], string(got)); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", before, diff)
+		}
+	}
+	// Whoever reaches all names nobody.
+	_, reached, err := RemoveClient([]byte(expand(fmt.Sprintf(file, `[]`))), "one")
+	if err != nil || len(reached) != 0 {
+		t.Errorf("reached by %v, %v", reached, err)
+	}
+	_, reached, err = RemoveClient([]byte(expand(fmt.Sprintf(file, `["three"]`))), "three")
+	if err != nil || !slices.Equal(reached, []string{"one", "two"}) {
+		t.Errorf("reached by %v, %v", reached, err)
+	}
+}
+
 func TestEditRefusals(t *testing.T) {
 	good := editable()
 	inline := "private_key_file = 'k'\nclient = [{name = 'one', public_key = '" + key1.String() + "'}]\n"
@@ -123,7 +179,7 @@ func TestEditRefusals(t *testing.T) {
 		return func(data []byte) error { _, _, err := AddClient(data, c); return err }
 	}
 	remove := func(name string) func([]byte) error {
-		return func(data []byte) error { _, err := RemoveClient(data, name); return err }
+		return func(data []byte) error { _, _, err := RemoveClient(data, name); return err }
 	}
 	for _, test := range []struct {
 		what, text string
@@ -162,6 +218,7 @@ func FuzzEdit(f *testing.F) {
 	f.Add([]byte(strings.ReplaceAll(editable(), "\n", "\r\n")), "one")
 	f.Add([]byte("private_key_file = 'k'\n[[client]]\nname='a'\npublic_key='"+key1.String()+"'\n#x\n\n\n"), "a")
 	f.Add([]byte("private_key_file = 'k'\nclient = []"), "b")
+	f.Add([]byte(editable()+"reach = ['one',\n# 'one'\n]\n"), "one")
 	addServerExample(f)
 	f.Fuzz(func(t *testing.T, data []byte, name string) {
 		before, err := ParseServer(data, "")
@@ -177,7 +234,7 @@ func FuzzEdit(f *testing.F) {
 			if diff := cmp.Diff(append(before.Clients, added), after.Clients, compareAddresses); diff != "" {
 				t.Fatalf("(-want +got)\n%s", diff)
 			}
-			again, err := RemoveClient(text, name)
+			again, _, err := RemoveClient(text, name)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, text)
 			}
@@ -186,7 +243,7 @@ func FuzzEdit(f *testing.F) {
 			}
 		}
 		for _, c := range before.Clients {
-			less, err := RemoveClient(data, c.Name)
+			less, _, err := RemoveClient(data, c.Name)
 			if err != nil {
 				continue
 			}
@@ -238,7 +295,10 @@ func TestEditFile(t *testing.T) {
 			t.Errorf("after a failure: %v\n%s", err, b)
 		}
 	}
-	changed, err := Edit(link, func(data []byte) ([]byte, error) { return RemoveClient(data, "one") })
+	changed, err := Edit(link, func(data []byte) ([]byte, error) {
+		text, _, err := RemoveClient(data, "one")
+		return text, err
+	})
 	if err != nil || len(changed.Config.Clients) != 1 || changed.Path != link || changed.Config.PrivateKeyFile != filepath.Join(dir, "server.key") {
 		t.Fatalf("%+v, %v", changed, err)
 	}

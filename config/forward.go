@@ -157,8 +157,9 @@ type readForward struct {
 }
 
 // forwards reads the [[client.forward]] tables, when the clients have their
-// addresses. listen are the places where braid itself listens.
-func forwards(list *node, clients []ServerClient, listen []at[netip.AddrPort], errs *Errors) {
+// addresses. listen are the places where braid itself listens, ranges the
+// tunnel's.
+func forwards(list *node, clients []ServerClient, listen []at[netip.AddrPort], ranges *ranges, errs *Errors) {
 	var all []readForward
 	for i, n := range list.list() {
 		for _, t := range n.get("forward").list() {
@@ -175,6 +176,10 @@ func forwards(list *node, clients []ServerClient, listen []at[netip.AddrPort], e
 				continue
 			}
 			r := readForward{f, i, where}
+			if own := ranges.others(f.Listen); own != nil {
+				errs.add(where, "is in the tunnel's range, given as "+own.place()+", and not the server's own", fmt.Sprintf("write \":%d\" for every address of the server", f.First))
+				continue
+			}
 			if !errs.touches(n.path+".addresses") && !r.leads(clients[i], t.get("to"), errs) {
 				continue
 			}

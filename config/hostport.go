@@ -115,6 +115,16 @@ func listenConflicts(list []at[netip.AddrPort], errs *Errors) []at[netip.AddrPor
 	return list
 }
 
+// apart notes that own, which n gives, would listen where others do.
+func apart(n *node, own netip.AddrPort, taken []at[netip.AddrPort], errs *Errors) {
+	for _, o := range taken {
+		if own.IsValid() && o.value.Port() == own.Port() && (o.value == own || takesAll(o.value.Addr(), own.Addr()) || takesAll(own.Addr(), o.value.Addr())) {
+			errs.add(n, "overlaps "+o.node.place(), "choose another port")
+			return
+		}
+	}
+}
+
 // takesAll reports whether who listens on a takes the connections of b too.
 func takesAll(a, b netip.Addr) bool {
 	return a == netip.IPv6Unspecified() || a == netip.IPv4Unspecified() && b.Is4()

@@ -18,9 +18,15 @@ type Invite struct {
 	TCP       TCPMode           // "" is TCPStreams
 }
 
+// Wishes are what the owner of a client may want of it from its first start.
+type Wishes struct {
+	KillSwitch bool // tunnel.kill_switch
+	Forwarding bool // tunnel.forwarding
+}
+
 // File returns the client.toml that the invite is about, for a key file of that
 // name. What it says is what ParseClient reads.
-func (i Invite) File(keyFile string) []byte {
+func (i Invite) File(keyFile string, w Wishes) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# /etc/braid/client.toml: the braid client %s, made from an invite.\n", quoted(i.Name))
 	b.WriteString("# Uplinks are found by themselves. All keys: docs/configuration.md.\n\n")
@@ -31,8 +37,18 @@ func (i Invite) File(keyFile string) []byte {
 	fmt.Fprintf(&b, "server = [%s]\n", strings.Join(servers, ", "))
 	fmt.Fprintf(&b, "server_public_key = %s\n", quoted(i.ServerKey.String()))
 	fmt.Fprintf(&b, "private_key_file = %s\n", quoted(keyFile))
+	var tunnel string
 	if i.tcp() != TCPStreams {
-		fmt.Fprintf(&b, "\n[tunnel]\ntcp = %s\n", quoted(string(i.TCP)))
+		tunnel += fmt.Sprintf("tcp = %s\n", quoted(string(i.TCP)))
+	}
+	if w.KillSwitch {
+		tunnel += "kill_switch = true    # nothing leaves beside the tunnel\n"
+	}
+	if w.Forwarding {
+		tunnel += "forwarding = true    # this host is a router\n"
+	}
+	if tunnel != "" {
+		b.WriteString("\n[tunnel]\n" + tunnel)
 	}
 	return []byte(b.String())
 }

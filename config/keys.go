@@ -9,6 +9,8 @@ var serverSchema = schema{
 	{key: "address", typ: typeStrings, def: `[]`, example: `["vpn.example.net"]`},
 	{key: "private_key_file", typ: typeString, required: true, example: `"server.key"`, how: "a file made with: braid keygen FILE"},
 	{key: "control", typ: typeString, def: `"/run/braid/server.sock"`},
+	{key: "control_group", typ: typeString, example: `"netadmin"`}, // default: nobody but the daemon's user
+	{key: "control_readers", typ: typeString, example: `"monitoring"`},
 
 	{key: "tunnel", typ: typeTable},
 	{key: "tunnel.name", typ: typeString, def: `"braid0"`},
@@ -34,6 +36,12 @@ var serverSchema = schema{
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
 	{key: "limits.speedtest", typ: typeBool, def: `true`},
 
+	{key: "metrics", typ: typeTable},
+	{key: "metrics.listen", typ: typeString, example: `"127.0.0.1:9477"`}, // default: nowhere
+	{key: "dashboard", typ: typeTable},
+	{key: "dashboard.listen", typ: typeString, example: `"127.0.0.1:8477"`},      // default: nowhere
+	{key: "dashboard.token_file", typ: typeString, example: `"dashboard.token"`}, // default: none
+
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},
 	{key: "rule[].policy", typ: typeString, required: true, example: `"redundant"`},
@@ -56,6 +64,8 @@ var clientSchema = schema{
 	{key: "server_public_key", typ: typeString, required: true, example: `"…"`, how: "as printed on the server by: braid pubkey FILE"},
 	{key: "private_key_file", typ: typeString, required: true, example: `"client.key"`, how: "a file made with: braid keygen FILE"},
 	{key: "control", typ: typeString, def: `"/run/braid/client.sock"`},
+	{key: "control_group", typ: typeString, example: `"netadmin"`}, // default: nobody but the daemon's user
+	{key: "control_readers", typ: typeString, example: `"monitoring"`},
 	{key: "state", typ: typeString, def: `"/var/lib/braid"`},
 
 	{key: "tunnel", typ: typeTable},
@@ -77,6 +87,12 @@ var clientSchema = schema{
 	{key: "limits.new_streams_per_second", typ: typeInteger, def: `500`},
 	{key: "limits.memory", typ: typeString, def: `"256MiB"`},
 	{key: "limits.resume", typ: typeString, def: `"10m"`},
+
+	{key: "metrics", typ: typeTable},
+	{key: "metrics.listen", typ: typeString, example: `"127.0.0.1:9477"`}, // default: nowhere
+	{key: "dashboard", typ: typeTable},
+	{key: "dashboard.listen", typ: typeString, example: `"127.0.0.1:8477"`},      // default: nowhere
+	{key: "dashboard.token_file", typ: typeString, example: `"dashboard.token"`}, // default: none
 
 	{key: "rule", typ: typeTables},
 	{key: "rule[].match", typ: typeString, required: true, example: `"udp dport 5060"`},

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +52,26 @@ type File[T any] struct {
 	Path   string // absolute
 	Text   []byte
 	Config *T
+}
+
+// Fault is an *Errors that says of the value of a key what is wrong with it, for
+// what only the host knows. Keys of lists have none.
+func (f *File[T]) Fault(key, problem, mend string) error {
+	errs := &Errors{}
+	n, wrong := parseTree(f.Text)
+	if wrong != nil { // it was parsed before
+		return wrong
+	}
+	for name := range strings.SplitSeq(key, ".") {
+		if n.fields[name] == nil {
+			break // a default
+		}
+		n = n.fields[name]
+	}
+	n.path = key
+	errs.add(n, problem, mend)
+	errs.inFile(f.Path)
+	return errs
 }
 
 // OpenServer is LoadServer for who wants to compare the text with a later one.

@@ -60,6 +60,10 @@ func parseMatch(text string) (Match, []fault) {
 		joined = false
 		if !takesValues(word) {
 			r.word(word)
+			// What follows "port" is no fault of its own.
+			if (word == "port" || word == "ports") && len(words) > 0 && words[0] != "and" && !isCondition(words[0]) {
+				words = words[1:]
+			}
 			continue
 		}
 		r.once(word)

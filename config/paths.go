@@ -54,21 +54,32 @@ func keyFile(n *node, dir string, errs *Errors) string {
 		errs.addHidden(n, "must be the name of a file, not the key itself", "write the key to a file with mode 0600 and name that")
 		return ""
 	}
+	path, wrong := parseFile(name, dir)
+	if wrong != nil {
+		if wrong.mend == "" {
+			wrong.mend = mend
+		}
+		errs.add(n, wrong.problem, wrong.mend)
+	}
+	return path
+}
+
+// parseFile reads the path of a file, and makes it absolute from the folder dir,
+// unless that is "".
+func parseFile(name, dir string) (string, *fault) {
 	switch {
 	case name == "":
-		errs.add(n, "must not be empty", mend)
+		return "", &fault{"must not be empty", ""}
 	case strings.ContainsRune(name, 0):
-		errs.add(n, "must not contain a zero byte", mend)
+		return "", &fault{"must not contain a zero byte", ""}
 	case folder(name):
-		errs.add(n, "must be a file, not a folder", mend)
+		return "", &fault{"must be a file, not a folder", ""}
 	case strings.HasPrefix(name, "~/"):
-		errs.add(n, "must not start with ~/: only shells know it", "write the whole path")
+		return "", &fault{"must not start with ~/: only shells know it", "write the whole path"}
 	case filepath.IsAbs(name) || dir == "":
-		return filepath.Clean(name)
-	default:
-		return filepath.Join(dir, name)
+		return filepath.Clean(name), nil
 	}
-	return ""
+	return filepath.Join(dir, name), nil
 }
 
 // folder reports whether a path can only be a folder's.

@@ -13,9 +13,12 @@ type Server struct {
 	Address        []HostPort       // where clients find it, for invites; may be empty
 	PrivateKeyFile string           // absolute when the file's folder is known
 	Control        string           // path of the control socket
+	Access         Access           // who else may use it
+	Metrics        netip.AddrPort   // where metrics are to be had; the zero value is nowhere
 	Tunnel         ServerTunnel
 	Egress         Egress
 	Limits         ServerLimits
+	Dashboard      Dashboard
 	Rules          []PacketRule   // in order; the first that matches counts
 	Clients        []ServerClient // in the order of the file
 }
@@ -73,6 +76,7 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	s := &Server{
 		PrivateKeyFile: keyFile(root.get("private_key_file"), dir, errs),
 		Control:        one(root.get("control"), errs, parseSocket),
+		Access:         access(root, errs),
 		Tunnel: ServerTunnel{
 			Name:       one(tunnel.get("name"), errs, parseDevice),
 			MTU:        mtu(tunnel.get("mtu"), errs),
@@ -81,7 +85,6 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 			Packets:    tcpPackets(tunnel, errs),
 			Congestion: congestion(tunnel, errs),
 			Copies:     copies(tunnel, errs),
-			DNS:        dnsServers(tunnel, errs),
 		},
 		Egress: egress(root.get("egress"), errs),
 		Limits: serverLimits(root.get("limits"), errs),
@@ -91,13 +94,17 @@ func ParseServer(data []byte, dir string) (*Server, error) {
 	listening := listenConflicts(each(listen, errs, parseListen), errs)
 	s.Listen = bare(listening)
 	notEmptyList(listen, errs, "the server would listen nowhere", `write listen = [":443"]`)
+	s.Metrics, s.Dashboard = views(root, dir, listening, errs)
 	s.Address = invited(root.get("address"), s.Listen, errs)
 
 	r := newRanges(tunnel.get("addresses"), errs)
 	s.Tunnel.Addresses = bare(r.own)
+	dns := dnsServers(tunnel, errs)
+	r.answering(dns, errs)
+	s.Tunnel.DNS = bare(dns)
 	s.Clients = clients(root.get("client"), r, errs)
 	reach(root.get("client"), s.Clients, errs)
-	forwards(root.get("client"), s.Clients, listening, errs)
+	forwards(root.get("client"), s.Clients, listening, r, errs)
 
 	if err := errs.sorted(); err != nil {
 		return nil, err

@@ -97,7 +97,7 @@ func TestServerInFull(t *testing.T) {
 		listen = ["0.0.0.0:443", "[2001:db8::1]:443", ":8443", "127.0.0.1:9443", "[::1]:9443"]
 		private_key_file = "/var/lib/braid/../key"
 		control = "/run/braid.sock"
-		tunnel = { name = "vpn", addresses = ["10.0.0.5/29"], mtu = 0x500, nat = false, tcp = "packets", packets = ["10.0.0.0/8"], congestion = "bbr", copies = 100, dns = ["9.9.9.9", "2620:fe::9", "10.0.0.5"] }
+		tunnel = { name = "vpn", addresses = ["10.0.0.5/29"], mtu = 0x500, nat = false, tcp = "packets", packets = ["10.0.0.0/8"], congestion = "bbr", copies = 100, dns = ["9.9.9.9", "149.112.112.9", "10.0.0.5"] }
 		[egress]
 		source = "transparent"
 		allow = ["10.0.0.6:22", "10.0.0.0/8", ":443"]
@@ -139,7 +139,7 @@ func TestServerInFull(t *testing.T) {
 		},
 		PrivateKeyFile: "/var/lib/key",
 		Control:        "/run/braid.sock",
-		Tunnel:         ServerTunnel{Name: "vpn", Addresses: prefixes("10.0.0.5/29"), MTU: 1280, TCP: TCPPackets, Packets: prefixes("10.0.0.0/8"), Congestion: "bbr", Copies: 100, DNS: addrs("9.9.9.9", "2620:fe::9", "10.0.0.5")},
+		Tunnel:         ServerTunnel{Name: "vpn", Addresses: prefixes("10.0.0.5/29"), MTU: 1280, TCP: TCPPackets, Packets: prefixes("10.0.0.0/8"), Congestion: "bbr", Copies: 100, DNS: addrs("9.9.9.9", "149.112.112.9", "10.0.0.5")},
 		Egress: Egress{
 			Source: SourceTransparent,
 			Allow: []EgressRule{

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,16 +23,18 @@ func (s schema) suggest(prefix, name string) string {
 	if n := nearest(name, here); n != "" {
 		return fmt.Sprintf("did you mean %s?", n)
 	}
-	// In TOML a key belongs to the [table] above it, which catches out those
-	// who append one at the end of the file.
-	for _, f := range s {
-		if table, n := split(f.key); n == name {
-			return "it belongs " + f.place(table)
-		}
-	}
 	other, file := clientSchema, "client"
 	if len(s) > 0 && &s[0] == &clientSchema[0] {
 		other, file = serverSchema, "server"
+	}
+	// At the top of the other file it may be what this one was made of. Else: in
+	// TOML a key belongs to the [table] above it, which catches out those who append
+	// one at the end of the file.
+	ofOther := prefix == "" && slices.ContainsFunc(other, func(f field) bool { return f.key == name })
+	for _, f := range s {
+		if table, n := split(f.key); n == name && !ofOther {
+			return "it belongs " + f.place(table)
+		}
 	}
 	for _, f := range other {
 		if table, n := split(f.key); n == name {

@@ -46,6 +46,17 @@ func sameInvite(a, b Invite) bool {
 	return a.Name == b.Name && a.ServerKey == b.ServerKey && a.TCP == b.TCP
 }
 
+// What its owner wants of a client stands in its file, beside what the server wants.
+func TestWishes(t *testing.T) {
+	i := Invite{Name: "home", Servers: []HostPort{{"vpn.example.net", 443}}, ServerKey: testKeys[0].Public(), Key: testKeys[1], TCP: TCPPackets}
+	for _, w := range []Wishes{{}, {KillSwitch: true}, {Forwarding: true}, {true, true}} {
+		c, err := ParseClient(i.File("client.key", w), "/etc/braid")
+		if err != nil || c.Tunnel.KillSwitch != w.KillSwitch || c.Tunnel.Forwarding != w.Forwarding || c.Tunnel.TCP != TCPPackets {
+			t.Errorf("%+v: %+v, %v", w, c, err)
+		}
+	}
+}
+
 func TestToken(t *testing.T) {
 	const golden = "braid1:AFHsMNaeE_YXTvupepzweVOTaNpbwhTzpfFwpLo0yr_McQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gBGhvbWUBBMAAAgEBuxdcvGw"
 	long := strings.Repeat(strings.Repeat("a", 62)+".", 4)[:248] + ".net"
@@ -79,9 +90,9 @@ func TestToken(t *testing.T) {
 			}
 		}
 		// What the client's file says is what the invite says.
-		c, err := ParseClient(want.File("client.key"), "/etc/braid")
+		c, err := ParseClient(want.File("client.key", Wishes{}), "/etc/braid")
 		if err != nil {
-			t.Fatalf("%s: %v\n%s", name, err, want.File("client.key"))
+			t.Fatalf("%s: %v\n%s", name, err, want.File("client.key", Wishes{}))
 		}
 		if c.ServerPublicKey != want.ServerKey || c.PrivateKeyFile != "/etc/braid/client.key" || c.Tunnel.TCP != want.TCP ||
 			len(c.Servers) != len(want.Servers) || c.Servers[0] != want.Servers[0] {
@@ -198,7 +209,7 @@ func TestTokenIsNotShown(t *testing.T) {
 			t.Fatalf("%d: %v", n, err)
 		}
 	}
-	if text := string(i.File("client.key")); strings.Contains(text, secret) {
+	if text := string(i.File("client.key", Wishes{})); strings.Contains(text, secret) {
 		t.Errorf("the file has the key:\n%s", text)
 	}
 }
@@ -229,8 +240,8 @@ func FuzzToken(f *testing.F) {
 		if err != nil || again != strings.Join(strings.Fields(text), "") {
 			t.Fatalf("%q: again %q, %v", text, again, err)
 		}
-		if _, err := ParseClient(i.File("client.key"), "/etc/braid"); err != nil {
-			t.Fatalf("%v\n%s", err, i.File("client.key"))
+		if _, err := ParseClient(i.File("client.key", Wishes{}), "/etc/braid"); err != nil {
+			t.Fatalf("%v\n%s", err, i.File("client.key", Wishes{}))
 		}
 	})
 }

@@ -70,6 +70,9 @@ func uplinkRules(list *node, tunnel string, errs *Errors) []UplinkRule {
 		if r.Interface == tunnel && r.Role != RoleNever {
 			errs.add(pattern.node, "is the tunnel itself (tunnel.name), which cannot be its own uplink", "remove this rule, or rename the tunnel")
 		}
+		if r.Interface == "lo" && r.Role != RoleNever {
+			errs.add(pattern.node, "is the loopback interface, which leads nowhere", "remove this rule")
+		}
 		if hides := hidden(pattern, before); hides != nil {
 			errs.add(pattern.node, fmt.Sprintf("is never used: %s (%s) matches first", hides.place(), hides.text()), "put this rule above that one, or remove it")
 		}

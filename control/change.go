@@ -60,6 +60,8 @@ type Refusal struct {
 	Status  int    `json:"-"` // of HTTP: 404 no such uplink, 400 no such role, and so on
 	Problem string `json:"error"`
 	Mend    string `json:"hint"`
+	// Reader is whether whoever asked may read and change nothing.
+	Reader bool `json:"reader,omitempty"`
 	// More are further faults, when there are several in a configuration.
 	More []*Refusal `json:"more,omitempty"`
 }

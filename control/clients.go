@@ -21,7 +21,7 @@ const clientsPath = "/v1/clients"
 // Errors that are no *Refusal may have a method Hint() string.
 type Enroller interface {
 	AddClient(ClientToAdd) (Enrolled, error)
-	RemoveClient(ClientToRemove) (Reloaded, error)
+	RemoveClient(ClientToRemove) (Removed, error)
 }
 
 // ClientToAdd is the body of a request that adds a client.
@@ -46,6 +46,14 @@ type ClientToRemove struct {
 	Name string
 }
 
+// Removed is the answer to ClientToRemove. Its JSON is that of Reloaded with one
+// member more.
+type Removed struct {
+	Reloaded
+	// WasReachedBy are the clients whose client[].reach named it, until now.
+	WasReachedBy []string `json:"was_reached_by,omitempty"`
+}
+
 // maxClientBytes bounds the body of a request: some hundred networks.
 const maxClientBytes = 64 << 10
 
@@ -68,7 +76,7 @@ func addClient(e Enroller) http.HandlerFunc {
 	}
 }
 
-// removeClient serves DELETE /v1/clients/NAME?file=FILE. The answer is Reloaded,
+// removeClient serves DELETE /v1/clients/NAME?file=FILE. The answer is Removed,
 // or a Refusal.
 func removeClient(e Enroller) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
@@ -120,12 +128,12 @@ func AddClient(ctx context.Context, path string, c ClientToAdd) (Enrolled, error
 
 // RemoveClient asks the server behind the socket at path to remove a client, for
 // good. Errors are as with AddClient.
-func RemoveClient(ctx context.Context, path string, c ClientToRemove) (Reloaded, error) {
+func RemoveClient(ctx context.Context, path string, c ClientToRemove) (Removed, error) {
 	switch c.Name {
 	case "", ".", "..":
 		// HTTP takes it for another path.
-		return Reloaded{}, &Refusal{Status: http.StatusNotFound, Problem: "there is no client " + shown(c.Name), Mend: "name a client"}
+		return Removed{}, &Refusal{Status: http.StatusNotFound, Problem: "there is no client " + shown(c.Name), Mend: "name a client"}
 	}
 	target := clientsPath + "/" + url.PathEscape(c.Name) + "?" + url.Values{"file": {c.File}}.Encode()
-	return order[Reloaded](ctx, path, http.MethodDelete, target, nil)
+	return order[Removed](ctx, path, http.MethodDelete, target, nil)
 }

@@ -237,6 +237,7 @@ func TestText(t *testing.T) {
 	}{
 		{"client", sampleClient, `
 client up, tunnel braid0 with 10.77.0.2/24 fd77:b4a1::2/64, server 192.0.2.1:443
+working: dsl carries, lte stands by
 uplink  role         state        rtt      loss   down       up        bytes
 dsl     bond         up           30.1 ms  0.0 %  48.2 Mb/s  1.1 Mb/s  123.5 MB
   at most 49.5 Mb/s down, 9.8 Mb/s up of late, jitter 0.7 ms
@@ -244,6 +245,7 @@ lte     backup 98 %  up, standby  60.2 ms  0.0 %  0          0         0 B
   its cap is nearly used up
 wlan0   never        off          –        0.0 %  0          0         0 B
   its role is never
+bonding: no gain, dsl alone has 49.5 Mb/s down
 overflow: in use, the bond uplinks are full
 packets: sparse ones wait 0.4 ms, bulk 8.1 ms, 32 dropped, 4005 copies sent, 11 useful, 3 saved by a
   copy
@@ -257,22 +259,25 @@ stream to                    age    rate       bytes     over
 		{"client without its nameservers", &Client{Session: Session{State: SessionDown, Device: "braid0"},
 			DNS: DNS{Servers: sampleClient.DNS.Servers[:1], Reason: "change /etc/resolv.conf: read-only file system"}}, `
 client down, tunnel braid0
+not working: no session with the server
 no uplink: no interface has a default route, or the configuration allows none
 dns: 9.9.9.9
   not set: change /etc/resolv.conf: read-only file system
 `},
 		{"client down", &Client{Session: Session{State: SessionDown, Device: "braid0", Reason: "no usable uplink"}}, `
 client down, tunnel braid0
-reason: no usable uplink
+not working: no session with the server: no usable uplink
 no uplink: no interface has a default route, or the configuration allows none
 `},
 		{"client down behind a kill switch", &Client{Session: Session{State: SessionDown, Device: "braid0"}, KillSwitch: true}, `
 client down, tunnel braid0
+not working: no session with the server
 kill switch: closed, nothing of the tunnel's leaves beside it
 no uplink: no interface has a default route, or the configuration allows none
 `},
 		{"client down with streams that wait", &Client{Session: Session{State: SessionDown, Device: "braid0"}, Streams: Streams{Open: 2, Opened: 2}}, `
 client down, tunnel braid0
+not working: no session with the server
 no uplink: no interface has a default route, or the configuration allows none
 streams: 2 open, 0 resumed, 0 failed
 `},
@@ -280,9 +285,9 @@ streams: 2 open, 0 resumed, 0 failed
 server on [::]:443, tunnel braid0, 1 of 2 clients connected
 
 home up, 10.77.0.2/24 fd77:b4a1::2/64, session since 2026-11-21T10:00:00Z
-the connection is plain TCP: one uplink only
-from          role  state  rtt  loss   down       up  bytes
-198.51.100.1  –     up     –    0.0 %  2.00 Gb/s  0   0 B
+working on 198.51.100.1 alone; the connection is plain TCP, which uses one uplink at a time
+from          role  state  rtt  loss   received   sent  bytes
+198.51.100.1  –     up     –    0.0 %  2.00 Gb/s  0     0 B
 streams: 12 open, 0 resumed, 0 failed, 1 waiting, 5 denied, 7 over a limit
 stream to     age  rate  bytes  over
 192.0.2.7:25  0s   0     0 B    connecting
@@ -328,11 +333,11 @@ func TestStreamTextWidth(t *testing.T) {
 		"[2001:db8:1234:5678:9abc:def0:1234:5678]:22":    "[2001:db8:1234:5678:…:5678]:22",
 		"[fe80::1%a-very-long-name-of-a-zone]:22":        "[…:1%a-very-long-name-of-a-zone]:22", // of no stream
 	} {
-		if got := shortAddrPort(netip.MustParseAddrPort(text)); got != want {
+		if got := ShortAddrPort(netip.MustParseAddrPort(text)); got != want {
 			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
 	}
-	if got := shortAddrPort(netip.AddrPort{}); got != "–" {
+	if got := ShortAddrPort(netip.AddrPort{}); got != "–" {
 		t.Errorf("no address: %q", got)
 	}
 	s := Streams{List: []Stream{{
@@ -353,7 +358,7 @@ func TestFormatAge(t *testing.T) {
 	for seconds, want := range map[float64]string{
 		-1: "0s", 0: "0s", 59.9: "59s", 60: "1m", 3599: "59m", 3600: "1h00m", 172_799: "47h59m", 172_800: "2d",
 	} {
-		if got := formatAge(seconds); got != want {
+		if got := FormatAge(seconds); got != want {
 			t.Errorf("%v: got %s, want %s", seconds, got, want)
 		}
 	}

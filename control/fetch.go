@@ -75,10 +75,7 @@ func ask(ctx context.Context, path, method, target string, body []byte) (status 
 func request(ctx context.Context, path, method, target string, body []byte) (*http.Response, error) {
 	transport := &http.Transport{
 		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://braid"+target, bytes.NewReader(body))
 	if err != nil {
@@ -96,11 +93,13 @@ func unexpected(path string, status int) error {
 	return &Error{"ask the daemon at", path, err, "is it a braid of another version?"}
 }
 
-// cause strips what net/http and net say around a system's error.
+// cause strips what net/http, net and os say around a system's error.
 func cause(err error) error {
-	var no *net.OpError
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[*net.OpError](err); ok {
 		return no.Err
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
 	}
 	return err
 }
@@ -110,7 +109,7 @@ func mend(err error) string {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
 		return "no braid is running there: start one, or name its socket with --control"
 	case errors.Is(err, fs.ErrPermission):
-		return "run this as the user that runs braid, usually root"
+		return "run this as the user that runs braid, usually root, or as a member of the group that its control_group or control_readers names"
 	}
 	return ""
 }

@@ -64,7 +64,7 @@ func (l *PacketLane) text(b *strings.Builder) {
 	if l.Sparse.Packets+l.Bulk.Packets == 0 {
 		return
 	}
-	parts := []string{fmt.Sprintf("packets: sparse ones wait %s, bulk %s", milliseconds(l.Sparse.DelayMs), milliseconds(l.Bulk.DelayMs))}
+	parts := []string{fmt.Sprintf("packets: sparse ones wait %s, bulk %s", FormatMillis(l.Sparse.DelayMs), FormatMillis(l.Bulk.DelayMs))}
 	add := func(n uint64, what string) {
 		if n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, what))

@@ -30,7 +30,9 @@ func (b *book) AddClient(c ClientToAdd) (Enrolled, error) {
 	return Enrolled{[]netip.Addr{netip.MustParseAddr("10.77.0.9")}, reloaded}, b.note(c)
 }
 
-func (b *book) RemoveClient(c ClientToRemove) (Reloaded, error) { return reloaded, b.note(c) }
+func (b *book) RemoveClient(c ClientToRemove) (Removed, error) { return removed, b.note(c) }
+
+var removed = Removed{reloaded, []string{"laptop"}}
 
 func TestReloadAndClients(t *testing.T) {
 	b := &book{}
@@ -45,7 +47,7 @@ func TestReloadAndClients(t *testing.T) {
 		}
 		remove := ClientToRemove{File: "/etc/bräid & more/server.toml", Name: name}
 		gone, err := RemoveClient(t.Context(), path, remove)
-		if err != nil || !cmp.Equal(gone, reloaded) {
+		if err != nil || !cmp.Equal(gone, removed) {
 			t.Errorf("%s: %+v, %v", name, gone, err)
 		}
 		want = append(want, add, remove)

@@ -93,8 +93,12 @@ func removeStale(path string) error {
 // each request, from any goroutine; what it returns is sent as JSON. Serve closes l
 // and returns after all its goroutines have ended.
 func Serve(ctx context.Context, l net.Listener, status func() any, change Changes) error {
+	return answerOn(ctx, l, handler(status, change))
+}
+
+func answerOn(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{
-		Handler: handler(status, change), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
 		WriteTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // ends streams
 	}

@@ -64,7 +64,7 @@ func (s *Speedtest) table(b *strings.Builder) {
 	measured := 0
 	for _, u := range s.Uplinks {
 		if u.Down != nil && u.Up != nil {
-			row(shortName(u.Interface), u.IdleMs, u.Down, u.Up)
+			row(ShortName(u.Interface), u.IdleMs, u.Down, u.Up)
 			measured++
 		}
 	}
@@ -106,7 +106,7 @@ func wholeMs(ms float64) string {
 }
 
 // lostText is the worse of both directions.
-func lostText(down, up *SpeedtestWay) string { return percent(max(down.LostPct, up.LostPct)) }
+func lostText(down, up *SpeedtestWay) string { return FormatPercent(max(down.LostPct, up.LostPct)) }
 
 // fills are what the uplinks' parts of a bar are drawn with.
 var fills = []string{"█", "▒", "▓", "░", "#", "=", "+", "o"}
@@ -167,7 +167,7 @@ func (s *Speedtest) bars(direction string) (bars []bar) {
 		}
 		fill[u.Interface] = fills[len(fill)%len(fills)]
 		if w.Problem == "" {
-			bars = append(bars, bar{shortName(u.Interface), w.Bps, []barPart{{fill[u.Interface], w.Bps}}})
+			bars = append(bars, bar{ShortName(u.Interface), w.Bps, []barPart{{fill[u.Interface], w.Bps}}})
 		}
 	}
 	if s.Bond == nil {
@@ -242,7 +242,7 @@ func (s SpeedtestStep) Text() string {
 	if name == "" {
 		name = "bond"
 	}
-	return fmt.Sprintf("%d of %d: %s %s, %.1f of %s, %s", s.Number, s.Of, shortName(name), s.Direction, s.Done, FormatSeconds(s.Seconds), FormatRate(s.Bps))
+	return fmt.Sprintf("%d of %d: %s %s, %.1f of %s, %s", s.Number, s.Of, ShortName(name), s.Direction, s.Done, FormatSeconds(s.Seconds), FormatRate(s.Bps))
 }
 
 // SpeedtestTakes is about how long a test of so many measurements takes: each also

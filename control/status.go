@@ -1,7 +1,8 @@
 // Package control is how a person or a program asks a running braid how it is.
 //
-// The daemon serves its status as JSON over HTTP on a Unix socket that only
-// its own user can open (serve.go); the command line fetches it, once (fetch.go)
+// The daemon serves its status as JSON over HTTP on a Unix socket that its own
+// user can open (serve.go), and others of a group, to change or only to read
+// (access.go); the command line fetches it, once (fetch.go)
 // or again and again (follow.go), and prints it for people (text.go). On the same
 // socket a client takes changes of its uplinks' roles (change.go), if it was given
 // a Changer, and measures their speed (speedtest.go). The types here and in uplink.go,

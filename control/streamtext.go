@@ -3,11 +3,9 @@ package control
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 )
 
 // shownStreams is how many streams a person is shown: what fits on a screen
@@ -41,8 +39,8 @@ func (s *Streams) text(b *strings.Builder, session string) {
 	fmt.Fprint(t, "stream to\tage\trate\tbytes\tover\n")
 	shown := s.List[:min(len(s.List), shownStreams)]
 	for _, one := range shown {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", shortAddrPort(one.Destination), formatAge(one.AgeS),
-			FormatRate(one.RxBps+one.TxBps), FormatBytes(one.RxBytes+one.TxBytes), one.over())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", ShortAddrPort(one.Destination), FormatAge(one.AgeS),
+			FormatRate(one.RxBps+one.TxBps), FormatBytes(one.RxBytes+one.TxBytes), one.Over())
 	}
 	t.Flush()
 	writeTrimmed(b, lines.String())
@@ -51,8 +49,8 @@ func (s *Streams) text(b *strings.Builder, session string) {
 	}
 }
 
-// over says which uplinks carried the stream, or why none does.
-func (s *Stream) over() string {
+// Over says which uplinks carried the stream, or why none does.
+func (s *Stream) Over() string {
 	if s.State != StreamOpen {
 		return s.State
 	}
@@ -65,43 +63,4 @@ func (s *Stream) over() string {
 		}
 	}
 	return dash(strings.Join(parts, ", "))
-}
-
-// shortAddrPort is an address and port in at most 30 columns, so that a line
-// of the table fits into 80 with two uplinks. The middle of a long IPv6
-// address is left out.
-func shortAddrPort(a netip.AddrPort) string {
-	const columns = 30
-	text := a.String()
-	if !a.IsValid() {
-		return dash("")
-	}
-	if len(text) <= columns {
-		return text
-	}
-	end := text[strings.LastIndexByte(text, ']'):]
-	address := text[1 : len(text)-len(end)]
-	// What remains for the address beside "[", "…" and the end is given to
-	// its network first, and to its last part.
-	tail := address[strings.LastIndexByte(address, ':'):]
-	head := address[:max(columns-2-len(end)-len(tail), 0)]
-	if i := strings.LastIndexByte(head, ':'); i > 0 {
-		head = head[:i+1]
-	}
-	return "[" + head + "…" + tail + end
-}
-
-// formatAge formats seconds for people in two units at most: "5s", "3m",
-// "2h05m", "12d".
-func formatAge(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", max(d, 0)/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
-	}
-	return fmt.Sprintf("%dd", d/(24*time.Hour))
 }

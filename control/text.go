@@ -31,19 +31,15 @@ func (s *Client) text(b *strings.Builder) {
 		head += ", server " + s.Session.Server
 	}
 	writeWrapped(b, "", head)
-	if s.Session.Reason != "" {
-		writeWrapped(b, "", "reason: "+s.Session.Reason)
-	}
-	if s.Session.State == SessionUp && !s.Session.MPTCP {
-		b.WriteString("the connection is plain TCP: one uplink only\n")
-	}
+	writeWrapped(b, "", s.Verdict().Text)
 	if s.KillSwitch {
 		b.WriteString("kill switch: closed, nothing of the tunnel's leaves beside it\n")
 	}
 	if len(s.Uplinks) == 0 {
 		b.WriteString(noUplink)
 	} else {
-		uplinkTable(b, "uplink", s.Uplinks)
+		uplinkTable(b, "uplink", "down", "up", s.Uplinks)
+		writeWrapped(b, "", BondingText(s.Uplinks, "down", "up"))
 	}
 	s.overflowText(b)
 	s.PacketLane.text(b)
@@ -67,11 +63,11 @@ func (s *Server) text(b *strings.Builder) {
 		}
 		b.WriteByte('\n')
 		writeWrapped(b, "", head)
-		if c.State == SessionUp && !c.MPTCP {
-			b.WriteString("the connection is plain TCP: one uplink only\n")
+		if c.State == SessionUp {
+			writeWrapped(b, "", c.Verdict().Text)
 		}
 		if len(c.Uplinks) > 0 {
-			uplinkTable(b, "from", c.Uplinks)
+			uplinkTable(b, "from", "received", "sent", c.Uplinks)
 		}
 		c.PacketLane.text(b)
 		c.Streams.text(b, c.State)
@@ -122,50 +118,4 @@ func joined[T fmt.Stringer](list []T) string {
 		s = append(s, p.String())
 	}
 	return strings.Join(s, " ")
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "–"
-	}
-	return s
-}
-
-func milliseconds(ms float64) string {
-	if ms == 0 {
-		return "–"
-	}
-	if ms >= 99.95 {
-		return fmt.Sprintf("%.0f ms", ms)
-	}
-	return fmt.Sprintf("%.1f ms", ms)
-}
-
-// FormatRate formats bits per second for people, in decimal units.
-func FormatRate(bps float64) string {
-	switch {
-	case bps >= 1e9:
-		return fmt.Sprintf("%.2f Gb/s", bps/1e9)
-	case bps >= 1e6:
-		return fmt.Sprintf("%.1f Mb/s", bps/1e6)
-	case bps >= 500:
-		return fmt.Sprintf("%.0f kb/s", bps/1e3)
-	}
-	return "0"
-}
-
-// FormatBytes formats a number of bytes for people, in decimal units.
-func FormatBytes(n uint64) string {
-	f := float64(n)
-	switch {
-	case f >= 1e12:
-		return fmt.Sprintf("%.2f TB", f/1e12)
-	case f >= 1e9:
-		return fmt.Sprintf("%.2f GB", f/1e9)
-	case f >= 1e6:
-		return fmt.Sprintf("%.1f MB", f/1e6)
-	case f >= 1e3:
-		return fmt.Sprintf("%.0f kB", f/1e3)
-	}
-	return fmt.Sprintf("%d B", n)
 }

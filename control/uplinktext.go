@@ -10,13 +10,13 @@ import (
 
 // uplinkTable writes a line for each uplink and, below it, the reason for what
 // it says. With the longest name of an interface it fits into textColumns.
-func uplinkTable(b *strings.Builder, first string, list []Uplink) {
+func uplinkTable(b *strings.Builder, first, received, sent string, list []Uplink) {
 	var lines strings.Builder
 	t := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s\trole\tstate\trtt\tloss\tdown\tup\tbytes\n", first)
+	fmt.Fprintf(t, "%s\trole\tstate\trtt\tloss\t%s\t%s\tbytes\n", first, received, sent)
 	for _, u := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", shortName(u.Interface), u.roleText(), u.stateText(), milliseconds(u.RTTms),
-			percent(u.LossPct), FormatRate(u.RxBps), FormatRate(u.TxBps), FormatBytes(u.RxBytes+u.TxBytes))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", ShortName(u.Interface), u.RoleText(), u.StateText(), FormatMillis(u.RTTms),
+			FormatPercent(u.LossPct), FormatRate(u.RxBps), FormatRate(u.TxBps), FormatBytes(u.RxBytes+u.TxBytes))
 	}
 	t.Flush()
 	row := -1 // the first line is the heading
@@ -25,8 +25,8 @@ func uplinkTable(b *strings.Builder, first string, list []Uplink) {
 		if row >= 0 && row < len(list) && list[row].Reason != "" {
 			writeWrapped(b, "  ", list[row].Reason)
 		}
-		if row >= 0 && row < len(list) && list[row].deliverText() != "" {
-			writeWrapped(b, "  ", list[row].deliverText())
+		if row >= 0 && row < len(list) && list[row].deliverText(received, sent) != "" {
+			writeWrapped(b, "  ", list[row].deliverText(received, sent))
 		}
 		row++
 	}
@@ -34,13 +34,13 @@ func uplinkTable(b *strings.Builder, first string, list []Uplink) {
 
 // deliverText is the most that the uplink delivered of late, and its jitter; ""
 // while nothing is known.
-func (u *Uplink) deliverText() string {
+func (u *Uplink) deliverText(received, sent string) string {
 	if u.DeliverRxBps == 0 && u.DeliverTxBps == 0 {
 		return ""
 	}
-	text := fmt.Sprintf("at most %s down, %s up of late", FormatRate(u.DeliverRxBps), FormatRate(u.DeliverTxBps))
+	text := fmt.Sprintf("at most %s %s, %s %s of late", FormatRate(u.DeliverRxBps), received, FormatRate(u.DeliverTxBps), sent)
 	if u.JitterMs > 0 {
-		text += ", jitter " + milliseconds(u.JitterMs)
+		text += ", jitter " + FormatMillis(u.JitterMs)
 	}
 	return text
 }
@@ -75,7 +75,7 @@ func WriteUplinks(w io.Writer, s *Client) error {
 		fmt.Fprint(t, "uplink\trole\tconfigured\tstate\tuse\tthis month\treason\n")
 		for _, u := range s.Uplinks {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", u.Interface, dash(u.Role), dash(u.ConfiguredRole),
-				u.State, dash(u.Use), u.capText(), strings.Join(strings.Fields(u.Reason), " "))
+				u.State, dash(u.Use), u.CapText(), strings.Join(strings.Fields(u.Reason), " "))
 		}
 		t.Flush()
 		writeTrimmed(&b, lines.String())
@@ -86,8 +86,8 @@ func WriteUplinks(w io.Writer, s *Client) error {
 
 const noUplink = "no uplink: no interface has a default route, or the configuration allows none\n"
 
-// roleText is the role and how much of the cap is used.
-func (u *Uplink) roleText() string {
+// RoleText is the role and how much of the cap is used.
+func (u *Uplink) RoleText() string {
 	if u.CapBytes == 0 {
 		return dash(u.Role)
 	}
@@ -103,8 +103,8 @@ func (u *Uplink) capPercent() string {
 	return fmt.Sprintf("%.0f %%", min(pct, 999))
 }
 
-// capText is how much of the cap is used, and when it begins anew.
-func (u *Uplink) capText() string {
+// CapText is how much of the cap is used, and when it begins anew.
+func (u *Uplink) CapText() string {
 	if u.CapBytes == 0 {
 		return dash("")
 	}
@@ -115,30 +115,11 @@ func (u *Uplink) capText() string {
 	return text
 }
 
-// stateText marks what could carry and waits. Of a quarantined uplink that goes
+// StateText is the state. It marks what could carry and waits. Of a quarantined uplink that goes
 // without saying.
-func (u *Uplink) stateText() string {
+func (u *Uplink) StateText() string {
 	if u.Use == UseStandby && u.State != UplinkQuarantined {
 		return u.State + ", standby"
 	}
 	return u.State
-}
-
-// shortName is the name of an uplink, or the address that stands for it on a
-// server, in at most 22 columns.
-func shortName(name string) string {
-	const columns = 22
-	r := []rune(name)
-	if len(r) <= columns {
-		return name
-	}
-	half := (columns - 1) / 2
-	return string(r[:columns-1-half]) + "…" + string(r[len(r)-half:])
-}
-
-func percent(pct float64) string {
-	if pct >= 9.95 {
-		return fmt.Sprintf("%.0f %%", pct)
-	}
-	return fmt.Sprintf("%.1f %%", pct)
 }

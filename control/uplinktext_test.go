@@ -36,6 +36,10 @@ func TestUplinkText(t *testing.T) {
 	}
 	want := `
 client up, tunnel braid0
+working: dsl and cable carry, lte and lte2 stand by; usb0 is dead: it is down, gone or without a
+  default route; usb1 is probing: nothing was heard by it yet; sat is quarantined: downloads ran at
+  31 Mb/s with it and at 47 Mb/s without it, measured for 10 s each; it will be looked at again in 4
+  minutes
 uplink  role           state        rtt      loss   down       up        bytes
 dsl     bond           up           30.1 ms  0.2 %  48.2 Mb/s  1.1 Mb/s  2.10 GB
   at most 49.1 Mb/s down, 9.8 Mb/s up of late, jitter 1.2 ms
@@ -54,6 +58,7 @@ usb1    bond           probing      –        0.0 %  0          0         0 B
   nothing was heard by it yet
 wlan0   never          off          –        0.0 %  0          0         0 B
   its role is never
+bonding: no gain, dsl alone has 49.1 Mb/s down
 overflow: not in use, the bond uplinks have 12 Mb/s to spare
 streams: 0 open, 0 resumed, 0 failed
 `

@@ -44,6 +44,8 @@ type HandshakeError struct {
 	Problem string
 	Mend    string // what to do about it, or ""
 	Err     error  // what crypto/tls or the socket returned, or nil
+	// RefusedKey: the peer answered that it does not take this side's key.
+	RefusedKey bool
 }
 
 func (e *HandshakeError) Error() string {
@@ -130,13 +132,13 @@ func explainAlert(err error, alert uint8, role Role, own PublicKey) error {
 			return &HandshakeError{
 				Problem: "the client rejected this server's key",
 				Mend:    fmt.Sprintf("in the client's configuration, server_public_key must be %q", own),
-				Err:     err,
+				Err:     err, RefusedKey: true,
 			}
 		}
 		return &HandshakeError{
 			Problem: "the server refused this client's key",
 			Mend:    fmt.Sprintf("add public_key = %q to a [[client]] in the server's configuration", own),
-			Err:     err,
+			Err:     err, RefusedKey: true,
 		}
 	case alertNoApplicationProtocol:
 		return noALPN(role, err)

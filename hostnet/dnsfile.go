@@ -336,7 +336,9 @@ func explainDNS(op string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EROFS):
-		return &Error{op, err, "let braid write there (ReadWritePaths=/etc in its systemd unit), or switch this off: tunnel.dns = []"}
+		return &Error{op, err, "install systemd-resolved, or let this host ask a DNS server of its own that asks braid's forwarder (docs/guide-router.md), or switch this off: tunnel.dns = []"}
+	case deniedByPolkit(err):
+		return &Error{op, err, "systemd-resolved asks polkit who may tell it: install polkit (polkitd), and braid's package, which has the rule"}
 	case errors.Is(err, unix.EPERM):
 		return &Error{op, err, "the file may be immutable (lsattr); or switch this off: tunnel.dns = []"}
 	}

@@ -133,3 +133,10 @@ func setResolvedDNS(index int, servers []netip.Addr, remove bool) error {
 	}
 	return err
 }
+
+// deniedByPolkit reports whether the bus or systemd-resolved said no. Without polkit
+// it says so to everybody but root.
+func deniedByPolkit(err error) bool {
+	e, ok := errors.AsType[dbus.Error](err)
+	return ok && (e.Name == "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" || e.Name == "org.freedesktop.DBus.Error.AccessDenied")
+}

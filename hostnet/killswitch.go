@@ -27,7 +27,7 @@ import (
 //   - what keeps an interface alive: DHCP, neighbour and router discovery, MLD,
 //     IGMP, and whatever else cannot pass a router;
 //   - directly attached networks with private addresses, by their interface
-//     only. Public ones do not: who answers DHCP could claim any network to be
+//     only, and with Names not this host's questions for names. Public ones do not: who answers DHCP could claim any network to be
 //     attached, and have its traffic;
 //   - what Desired.Exclude and ExcludeBehind name, the latter by its interface;
 //   - what no route of the tunnel holds.
@@ -46,6 +46,10 @@ type KillSwitch struct {
 	Servers []netip.AddrPort
 	// Resolvers are asked for the servers' addresses, on port 53.
 	Resolvers []netip.Addr
+	// Names: the host asks for names through the tunnel. So its programs may ask
+	// nobody else, not even an attached network's router, which would ask on.
+	// While Learning a switch that is there has the say.
+	Names bool
 }
 
 // killSwitchPrefix begins the names of our tables, which tells them even when
@@ -202,6 +206,10 @@ func killSwitchRules(d Desired, attached, behind []Network, blocked []netip.Pref
 			t.Output = append(t.Output, KillSwitchRule{To: single(a), Protocol: protocol, ToPort: 53, Mark: d.Mark})
 		}
 	}
+	exclude := masked(d.Exclude)
+	if k.Names {
+		t.Output = append(t.Output, nameRules(exclude, attached, behind, k.Device)...)
+	}
 	t.Output = append(t.Output,
 		// The renewal of a lease (RFC 2131, section 4.4.5); all else of DHCP is
 		// broadcast, or does not leave the link.
@@ -212,7 +220,6 @@ func killSwitchRules(d Desired, attached, behind []Network, blocked []netip.Pref
 	}
 	t.Forward = []KillSwitchRule{{Out: k.Device}, {In: k.Device}}
 
-	exclude := masked(d.Exclude)
 	covered := slices.Concat(d.Routes, k.Routes)
 	if k.Learning {
 		covered = append(covered, blocked...)
@@ -225,6 +232,39 @@ func killSwitchRules(d Desired, attached, behind []Network, blocked []netip.Pref
 	}
 	t.Routes = routeRules(exclude, masked(covered), attached, behind, k.Device)
 	return t
+}
+
+// linkLocal is where an IPv6 router may answer as a DNS server (RFC 8106).
+var linkLocal = netip.MustParsePrefix("fe80::/10")
+
+// nameRules keep questions for names from attached networks that would else be
+// reached, but for those of which any part is excluded from the tunnel: whoever
+// wants to ask there says so.
+func nameRules(exclude []netip.Prefix, attached, behind []Network, device string) []KillSwitchRule {
+	closed := []netip.Prefix{linkLocal}
+	for _, n := range attached {
+		p := n.Prefix.Masked()
+		excluded := slices.ContainsFunc(exclude, p.Overlaps) ||
+			slices.ContainsFunc(behind, func(b Network) bool { return b.Prefix.Overlaps(p) })
+		if n.Device != device && within(p, private) && !excluded {
+			closed = append(closed, p)
+		}
+	}
+	var out []KillSwitchRule
+	for _, p := range masked(closed) {
+		for _, protocol := range []int{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
+			out = append(out, KillSwitchRule{To: p, Protocol: protocol, ToPort: 53, Drop: true})
+		}
+	}
+	return out
+}
+
+// keepsNames reads from the texts of a table's rules whether they keep questions
+// for names from attached networks.
+func keepsNames(texts []string) bool {
+	return slices.ContainsFunc(texts, func(t string) bool {
+		return strings.HasPrefix(t, killSwitchOutput+": ") && strings.HasSuffix(t, " udp dport 53 counter drop")
+	})
 }
 
 // routeRules decide by destination: the longest prefix first; among equal ones
@@ -310,6 +350,9 @@ func (m *Manager) closeSwitch(d Desired, behind []Network) error {
 	}
 	// Without the list nothing is attached: closed all the same.
 	attached, failed := m.host.Attached()
+	if k := &d.KillSwitch; k.Learning {
+		k.Names = k.Names || keepsNames(have)
+	}
 	want := killSwitchRules(d, attached, behind, blockedBy(have))
 	if there && slices.Equal(have, want.texts()) {
 		return failed

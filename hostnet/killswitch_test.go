@@ -69,6 +69,25 @@ routes: ip daddr 0.0.0.0/0 counter drop
 routes: ip6 daddr ::/0 counter drop
 `)
 
+	// With the tunnel's DNS servers nobody near is asked for names, but braid's
+	// own resolvers, and who is excluded.
+	named := closedTunnel()
+	named.KillSwitch.Resolvers, named.KillSwitch.Names = addresses("192.168.10.1"), true
+	named.Exclude = prefixes("172.17.0.9/32")
+	near := []Network{{"lan", prefix("192.168.10.0/24")}, {"dsl", prefix("192.0.2.0/24")}, {"docker0", prefix("172.17.0.0/16")},
+		{"wg0", prefix("10.0.0.0/8")}, {"braid0", prefix("10.77.0.0/24")}}
+	text := strings.Join(killSwitchRules(named, near, []Network{{"wg0", prefix("10.1.0.0/16")}}, nil).texts(), "\n")
+	want := `output: mark 0xb1 ip daddr 192.168.10.1/32 udp dport 53 accept
+output: mark 0xb1 ip daddr 192.168.10.1/32 tcp dport 53 accept
+output: ip daddr 192.168.10.0/24 udp dport 53 counter drop
+output: ip daddr 192.168.10.0/24 tcp dport 53 counter drop
+output: ip6 daddr fe80::/10 udp dport 53 counter drop
+output: ip6 daddr fe80::/10 tcp dport 53 counter drop
+output: udp sport 68 udp dport 67 accept`
+	if !strings.Contains(text, want) {
+		t.Errorf("names:\n%s\nwant\n%s", text, want)
+	}
+
 	split := closedTunnel()
 	split.Routes = prefixes("10.0.0.0/8", "192.168.10.128/25")
 	split.Addresses = prefixes("10.77.0.2/24", "fd77::2/128")
@@ -90,6 +109,28 @@ routes: ip daddr 10.0.0.0/8 counter drop
 routes: meta nfproto ipv4 accept
 routes: meta nfproto ipv6 accept
 `)
+}
+
+// A client that starts does not know yet whether the tunnel has DNS servers: as long
+// as that is so, what the one before it knew holds.
+func TestKillSwitchKeepsNames(t *testing.T) {
+	h := newFakeHost()
+	m := testManager(t, h)
+	d := closedTunnel()
+	d.KillSwitch.Names = true
+	mustApply(t, m, d)
+	m = testManager(t, h)
+	d.KillSwitch.Names, d.KillSwitch.Learning = false, true
+	mustApply(t, m, d)
+	table := killSwitchTable("braid0")
+	if have, _, err := h.KillSwitch(table); err != nil || !keepsNames(have) {
+		t.Errorf("taken over: %v, %v", have, err)
+	}
+	d.KillSwitch.Learning = false
+	mustApply(t, m, d)
+	if have, _, err := h.KillSwitch(table); err != nil || keepsNames(have) {
+		t.Errorf("the server has none: %v, %v", have, err)
+	}
 }
 
 // The next Manager takes the table over: what the first had learnt from the

@@ -207,6 +207,11 @@ var unimportant = regexp.MustCompile(` qdisc \S+`)
 // TUN's addr_gen_mode is not in it, which goes with the TUN.
 func (s *space) snapshot() string {
 	s.t.Helper()
+	// The kernel's worker takes new addresses of IPv6 for tentative until it gets to
+	// them, also without address checks.
+	for end := time.Now().Add(2 * time.Second); s.run("ip", "-6", "-o", "addr", "show", "tentative") != "" && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	var b strings.Builder
 	for _, command := range []string{
 		"ip -o link", "ip -o addr", "ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all", "nft list ruleset",

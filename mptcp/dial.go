@@ -82,6 +82,11 @@ func (o *Options) prepareDial(fd, family int) error {
 	if err := o.apply(fd); err != nil {
 		return err
 	}
+	if o.MaxSegmentBytes > 0 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, o.MaxSegmentBytes); err != nil {
+			return &Error{Op: "set TCP_MAXSEG", Err: err}
+		}
+	}
 	if o.Device != "" {
 		if err := unix.BindToDevice(fd, o.Device); err != nil {
 			return &Error{Op: "bind to device " + o.Device, Err: err}

@@ -16,7 +16,7 @@ import (
 // the rest of the host keeps what it has, by setting the sysctl for the few
 // microseconds around socket(). Should the process be killed within them, new
 // MPTCP sockets of the host would have no path manager until the sysctl is set
-// back; nothing else breaks.
+// back: whoever dials remembers DefaultManager first, for RestoreManager.
 
 // managerSysctls in the order in which they are tried.
 var managerSysctls = []struct{ path, name, userspace string }{
@@ -79,6 +79,35 @@ func withUserspaceManager(open func() error, discard func()) (err error) {
 	}
 	return &Error{Op: "choose the userspace path manager", Err: ErrUserspaceManager,
 		Hint: "another program keeps changing " + sysctl.name}
+}
+
+// DefaultManager returns which path manager the namespace's sockets get, in words of
+// its sysctl, and whether that is the userspace one.
+func DefaultManager() (value string, userspace bool, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	sysctl, value, err := readManager()
+	if err != nil {
+		return "", false, &Error{Op: "read the path manager", Err: err}
+	}
+	return value, value == sysctl.userspace, nil
+}
+
+// RestoreManager sets the namespace's path manager to what DefaultManager returned
+// earlier, if it is the userspace one now, and reports whether it was.
+func RestoreManager(value string) (restored bool, err error) {
+	managerMu.Lock()
+	defer managerMu.Unlock()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	sysctl, now, err := readManager()
+	if err == nil && now == sysctl.userspace && value != now {
+		restored, err = true, writeSysctl(sysctl.path, value)
+	}
+	if err != nil {
+		return false, &Error{Op: "restore the path manager", Err: err, Hint: "set " + sysctl.name + " to " + value}
+	}
+	return restored, nil
 }
 
 func readManager() (sysctl struct{ path, name, userspace string }, value string, err error) {

@@ -115,3 +115,37 @@ func TestOlderSysctl(t *testing.T) {
 		t.Errorf("without the sysctl: %v", err)
 	}
 }
+
+// What a process leaves that is killed around socket() is set back, and nothing else.
+func TestRestoreManager(t *testing.T) {
+	h := newHost(t)
+	ask := func() (value string, userspace bool) {
+		t.Helper()
+		h.must(func() (err error) { value, userspace, err = DefaultManager(); return err })
+		return value, userspace
+	}
+	restore := func(value string, want bool) {
+		t.Helper()
+		h.must(func() error {
+			restored, err := RestoreManager(value)
+			if restored != want {
+				t.Errorf("restored to %s: %v, want %v", value, restored, want)
+			}
+			return err
+		})
+	}
+	was, userspace := ask()
+	if userspace || was == "" {
+		t.Fatalf("the namespace begins with %q", was)
+	}
+	restore(was, false)
+	h.sysctl("net/mptcp/pm_type", "1")
+	if now, userspace := ask(); !userspace || now == was {
+		t.Errorf("changed, it is %q", now)
+	}
+	restore(was, true)
+	if now, userspace := ask(); userspace || now != was {
+		t.Errorf("restored, it is %q", now)
+	}
+	restore(was, false)
+}

@@ -54,6 +54,11 @@ type Options struct {
 	// at it. It needs CAP_NET_ADMIN.
 	UserspacePathManager bool
 
+	// MaxSegmentBytes is TCP_MAXSEG: no TCP segment, with its options, has more
+	// beside the headers, in either direction. 0 leaves it to the interface. Only
+	// Dial looks at it.
+	MaxSegmentBytes int
+
 	// PlainTCP asks for an ordinary TCP socket.
 	PlainTCP bool
 

@@ -61,15 +61,21 @@ common() {
 	put 644 "$stage/generated/bash" "$to/usr/share/bash-completion/completions/braid"
 	put 644 "$stage/generated/fish" "$to/usr/share/fish/vendor_completions.d/braid.fish"
 	put 644 "$stage/generated/zsh" "$to/$2/_braid"
-	for page in README.md CHANGELOG.md docs/configuration.md docs/operations.md docs/protocol.md docs/design.md docs/benchmarks.md; do
+	for page in README.md CHANGELOG.md docs/guide-*.md docs/configuration.md docs/operations.md docs/metrics.md docs/protocol.md docs/design.md docs/benchmarks.md; do
 		put 644 "$page" "$doc/${page##*/}"
+	done
+	for page in docs/pictures/*; do
+		put 644 "$page" "$doc/pictures/${page##*/}"
 	done
 	for page in config/example/*.toml; do
 		put 644 "$page" "$doc/examples/${page##*/}"
 	done
+	put 644 packaging/prometheus/braid.rules.yml "$doc/examples/braid.rules.yml"
+	put 644 packaging/grafana/braid.json "$doc/examples/braid.grafana.json"
 }
 
-# systemd TREE: units, user, and what keeps managers of networks away.
+# systemd TREE: units, user, what keeps managers of networks away, and what lets the
+# client speak to systemd-resolved.
 systemd() {
 	local lib=$1/usr/lib unit
 	for unit in server client; do
@@ -84,6 +90,7 @@ systemd() {
 	put 644 packaging/network/networkmanager.conf "$lib/NetworkManager/conf.d/90-braid.conf"
 	put 644 packaging/network/networkd.conf "$lib/systemd/networkd.conf.d/90-braid.conf"
 	put 644 packaging/network/braid.network "$lib/systemd/network/05-braid.network"
+	put 644 packaging/network/polkit.rules "$1/usr/share/polkit-1/rules.d/braid.rules"
 }
 
 lay_deb() {

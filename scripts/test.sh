@@ -18,9 +18,23 @@ quick=
 [ "${1:-}" != -quick ] || quick=1
 
 log=$(mktemp)
-fuzzed=$(mktemp)
-fuzzing=
-trap 'rm -f "$log" "$fuzzed"; [ -z "$fuzzing" ] || kill "$fuzzing" 2>/dev/null || true' EXIT
+said=$(mktemp)
+beside=
+trap 'rm -f "$log" "$said"; [ -z "$beside" ] || kill "$beside" 2>/dev/null || true' EXIT
+
+# begin runs a function beside what follows, and finish waits for it and prints
+# what it said.
+begin() {
+	"$@" >"$said" 2>&1 &
+	beside=$!
+}
+finish() {
+	local failed=
+	wait "$beside" || failed=1
+	beside=
+	cat "$said"
+	[ -z "$failed" ] || exit 1
+}
 
 step() { printf '\n== %s (%ds)\n' "$1" "$SECONDS"; }
 
@@ -35,7 +49,7 @@ need_go
 need_kernel
 need_commands nft=nftables iptables=iptables ip=iproute2 ping=iputils-ping curl=curl iperf3=iperf3 dig=dnsutils \
 	ssh=openssh-client sshd=openssh-server ethtool=ethtool shellcheck=shellcheck ss=iproute2 \
-	setpriv=util-linux unshare=util-linux systemd-analyze=systemd busybox=busybox-static dash=dash
+	setpriv=util-linux unshare=util-linux systemd-analyze=systemd busybox=busybox-static dash=dash chromium=chromium
 
 step "format, vet"
 unformatted=$(gofmt -l .)
@@ -45,33 +59,39 @@ go vet -tags man,packages ./cmd/braid ./lab/install
 go mod tidy -diff >/dev/null || fail "go.mod is not tidy" "go mod tidy"
 shellcheck -x -P scripts scripts/*.sh .ci/run packaging/*/*.sh
 
-step "staticcheck"
-go run "$staticcheck" ./...
-
-step "govulncheck"
-# The database may be out of reach; a finding is a failure all the same.
-if ! out=$(go run "$govulncheck" ./... 2>&1); then
-	case $out in
-	*"no such host"* | *"connection refused"* | *"i/o timeout"* | *"fetching vulnerabilities"* | *"dial tcp"* | *"Forbidden"*)
-		echo "skipped: the vulnerability database is out of reach" ;;
-	*)
-		echo "$out"
-		fail "govulncheck found something" ;;
-	esac
-else
-	echo "$out" | tail -n 1
-fi
+analyse() {
+	nice -n 19 go run "$staticcheck" ./...
+	echo "staticcheck: ok"
+	# The database may be out of reach; a finding is a failure all the same.
+	local out
+	if ! out=$(nice -n 19 go run "$govulncheck" ./... 2>&1); then
+		case $out in
+		*"no such host"* | *"connection refused"* | *"i/o timeout"* | *"fetching vulnerabilities"* | *"dial tcp"* | *"Forbidden"*)
+			echo "govulncheck skipped: the vulnerability database is out of reach" ;;
+		*)
+			echo "$out"
+			fail "govulncheck found something" ;;
+		esac
+	else
+		echo "$out" | tail -n 1
+	fi
+}
 
 build
 if [ -n "$quick" ]; then
+	step "staticcheck, govulncheck"
+	analyse
 	step "tests without the lab"
 	go test -short ./...
 	exit
 fi
 
-step "tests with the race detector"
+# Many of these tests wait, so the analysis takes what they leave.
+step "tests with the race detector; staticcheck, govulncheck"
 mapfile -t packages < <(go list ./... | grep -v /lab/e2e)
+begin analyse
 go test -race -timeout 10m "${packages[@]}"
+finish
 
 # The end-to-end tests wait most of the time, so fuzzing takes what they leave.
 fuzz_all() {
@@ -90,12 +110,9 @@ fuzz_all() {
 }
 
 step "end to end in the lab, and fuzzing, ${fuzz_seconds}s each"
-need_commands wget=wget git=git rsync=rsync chromium=chromium tcpdump=tcpdump dbus-daemon=dbus-daemon
-fuzz_all >"$fuzzed" 2>&1 &
-fuzzing=$!
-go test -count=1 -timeout "${E2E_TIMEOUT:-17m}" ./lab/e2e
-wait "$fuzzing" || { cat "$fuzzed"; exit 1; }
-fuzzing=
-cat "$fuzzed"
+need_commands wget=wget git=git rsync=rsync tcpdump=tcpdump dbus-daemon=dbus-daemon tmux=tmux
+begin fuzz_all
+go test -count=1 -timeout "${E2E_TIMEOUT:-17m}" -parallel 3 ./lab/e2e
+finish
 
 step "all good"

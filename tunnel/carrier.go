@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"braid/scheduler"
 	"braid/tunnel/wire"
 )
 
@@ -61,6 +62,8 @@ type carrier struct {
 	packets *packetPath // set before run
 	hear    hearers
 	keep    keepalive
+	loss    scheduler.PathLoss // of a path carrier; whoever looks at its flow has it
+	lossy   bool               // as it was told
 
 	gather []byte // small frames that go into one record; the writer's
 	unsent int    // as the kernel was last told; likewise

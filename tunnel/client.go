@@ -343,6 +343,7 @@ func (e *configureError) Unwrap() error { return e.err }
 func (c *Client) open(ctx context.Context) (*carrier, error) {
 	s, way, err := c.reach(ctx, ForPackets)
 	if err != nil {
+		c.paths.lack(err)
 		return nil, err
 	}
 	c.mu.Lock()

@@ -251,9 +251,10 @@ func (c *Client) reach(ctx context.Context, purpose Purpose) (*secured, candidat
 	if err != nil {
 		return nil, candidate{}, fmt.Errorf("look up server: %w", err)
 	}
-	list := candidates(servers, c.reachable())
+	uplinks := c.reachable()
+	list := candidates(servers, uplinks)
 	if len(list) == 0 {
-		return nil, candidate{}, fmt.Errorf("reach %v: %w", servers, ErrNoUplink)
+		return nil, candidate{}, unreachable(servers, uplinks)
 	}
 	return connect(ctx, c.Dialer, purpose, c.TLS, c.Key, list, usualStagger)
 }

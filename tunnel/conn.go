@@ -70,7 +70,8 @@ type Conn interface {
 	SetUplinks([]Uplink) error
 	// AppendSubflows appends the subflows alive now.
 	AppendSubflows([]Subflow) ([]Subflow, error)
-	// SetPurpose says what the connection will carry; a dialled one knows.
+	// SetPurpose says what the connection will carry; a dialled one knows. What is
+	// ForPath can become ForLossyPath at any time.
 	SetPurpose(Purpose) error
 	// Renew readies the connection for another stream. What the last one left
 	// as an estimate of the path is often no more than its own rate.
@@ -98,9 +99,11 @@ type Purpose int
 
 // The purposes.
 const (
-	ForPackets Purpose = iota // the session's control, and packets while there is no path
-	ForStreams                // one at a time, whose own ends are elsewhere
-	ForPath                   // beats and packets over one uplink; plain TCP, bound to it
+	ForPackets     Purpose = iota // the session's control, and packets while there is no path
+	ForStreams                    // one at a time, whose own ends are elsewhere
+	ForPath                       // beats and packets over one uplink; plain TCP, bound to it
+	ForLossyPath                  // the same, where segments are lost though there is no queue
+	ForExamination                // what fills a queue to the brim, if it is asked to
 )
 
 // Subflow is one TCP subflow as the kernel sees it now.

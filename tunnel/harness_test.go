@@ -283,7 +283,7 @@ func (l *logBuffer) String() string {
 
 // world is one server and as many clients as start is called for.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	ctx       context.Context
 	net       *fakeNetwork
 	serverTUN *chanDevice
@@ -308,7 +308,7 @@ var (
 // network 192.168.10.0/24 and 10.77.0.3. The caller calls stop.
 func newWorld(t *testing.T) *world { return newWorldOf(t, nil) }
 
-func newWorldOf(t *testing.T, streams *fakeStreams) *world {
+func newWorldOf(t testing.TB, streams *fakeStreams) *world {
 	t.Helper()
 	w := &world{t: t, net: newFakeNetwork(), serverTUN: newChanDevice(), serverKey: crypto.GenerateKey(), streams: streams}
 	w.ctx, w.cancel = context.WithCancel(context.Background())

@@ -125,29 +125,43 @@ func (l *lane) status(now time.Time) LaneStatus {
 	if l.reverse {
 		st.Carriers, st.Reverse = st.Reverse, st.Carriers
 	}
-	for _, s := range l.all() {
-		t := s.relay.Stats()
-		st.BufferedBytes += int64(t.Buffered)
-		st.Resumed += t.Resumed
-		item := s.status(now, t)
-		if item.State != StreamConnecting {
+	all := l.all()
+	st.ListTotal = len(all)
+	// Of all streams no more than it takes to choose from them.
+	list := make([]activeStream, 0, len(all))
+	for _, s := range all {
+		a := activeStream{laneStream: s, stats: s.relay.Stats()}
+		a.rxBps, a.txBps = s.meter.rates()
+		st.BufferedBytes += int64(a.stats.Buffered)
+		st.Resumed += a.stats.Resumed
+		if a.stats.Open {
 			st.Open++
 		}
-		st.List = append(st.List, item)
+		list = append(list, a)
 	}
-	st.ListTotal = len(st.List)
-	slices.SortFunc(st.List, func(a, b StreamStatus) int {
-		if c := cmp.Compare(b.RxBps+b.TxBps, a.RxBps+a.TxBps); c != 0 {
+	slices.SortFunc(list, func(a, b activeStream) int {
+		if c := cmp.Compare(b.rxBps+b.txBps, a.rxBps+a.txBps); c != 0 {
 			return c
 		}
-		return cmp.Compare(a.Age, b.Age)
+		return b.began.Compare(a.began)
 	})
-	st.List = st.List[:min(len(st.List), streamListMax)]
+	for i := range list[:min(len(list), streamListMax)] {
+		st.List = append(st.List, list[i].status(now))
+	}
 	return st
 }
 
-func (s *laneStream) status(now time.Time, t relay.Stats) StreamStatus {
+// activeStream is a stream with how active it is.
+type activeStream struct {
+	*laneStream
+	stats        relay.Stats
+	rxBps, txBps float64
+}
+
+func (s *activeStream) status(now time.Time) StreamStatus {
+	t := &s.stats
 	item := StreamStatus{
+		RxBps: s.rxBps, TxBps: s.txBps, Uplinks: s.meter.uplinks(),
 		Source: s.open.Source, Destination: s.open.Destination, Outbound: s.out, Age: now.Sub(s.began),
 		RxBytes: t.ReceivedBytes, TxBytes: t.SentBytes, Resumed: t.Resumed, State: StreamOpen,
 	}
@@ -160,7 +174,6 @@ func (s *laneStream) status(now time.Time, t relay.Stats) StreamStatus {
 	if k, ok := s.relay.Link().(*link); ok {
 		item.Carrier = k.number
 	}
-	item.RxBps, item.TxBps, item.Uplinks = s.meter.snapshot()
 	return item
 }
 
@@ -221,12 +234,19 @@ func (m *streamMeter) idle() bool {
 	return m.rxBps+m.txBps < 1
 }
 
-func (m *streamMeter) snapshot() (rxBps, txBps float64, shares []UplinkShare) {
+func (m *streamMeter) rates() (rxBps, txBps float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rxBps, m.txBps
+}
+
+// uplinks is what each uplink carried so far, by name.
+func (m *streamMeter) uplinks() (shares []UplinkShare) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.shares {
 		shares = append(shares, *s)
 	}
 	slices.SortFunc(shares, func(a, b UplinkShare) int { return strings.Compare(a.Uplink, b.Uplink) })
-	return m.rxBps, m.txBps, shares
+	return shares
 }

@@ -138,7 +138,10 @@ func hungUp(err error) bool {
 
 func reasonOf(err error) string {
 	var refused *RefusedError
+	var family *familyError
 	switch {
+	case errors.As(err, &family):
+		return family.reason()
 	case errors.Is(err, errPathDead):
 		return "" // it has a reason
 	case errors.Is(err, context.DeadlineExceeded):
@@ -161,7 +164,7 @@ func (k *pathKeeper) dial(ctx context.Context, p *path, u Uplink, session wire.S
 	}
 	list := candidates(servers, []Uplink{u})
 	if len(list) == 0 {
-		return nil, fmt.Errorf("reach %v over %s: %w", servers, u.Name, ErrNoUplink)
+		return nil, unreachable(servers, []Uplink{u})
 	}
 	stagger := func() time.Duration {
 		if p.urgent.Load() && time.Since(down) < hurryFor {

@@ -62,12 +62,25 @@ func (k *pathKeeper) appendSubflows(dst []Subflow) []Subflow {
 		if p.car == nil {
 			continue
 		}
-		n := len(dst)
-		if list, err := p.car.conn.AppendSubflows(dst); err == nil {
-			dst = list
-		}
-		for i := n; i < len(dst); i++ {
-			dst[i].Path = true
+		dst = p.car.appendPath(dst)
+	}
+	return dst
+}
+
+// appendPath appends the flow of a path carrier, of which it learns whether the
+// path loses segments. One goroutine at a time calls it.
+func (c *carrier) appendPath(dst []Subflow) []Subflow {
+	n := len(dst)
+	if list, err := c.conn.AppendSubflows(dst); err == nil {
+		dst = list
+	}
+	for i := n; i < len(dst); i++ {
+		f := &dst[i]
+		f.Path = true
+		queue := f.MinRTT > 0 && f.RTT > scheduler.QueueFrom(f.MinRTT)
+		if !c.lossy && c.loss.Add(time.Now(), f.TxSegments, f.Retransmission, queue) {
+			c.lossy = true
+			_ = c.conn.SetPurpose(ForLossyPath) // it goes on as it is
 		}
 	}
 	return dst

@@ -208,6 +208,9 @@ func (s *Server) serve(ctx context.Context, conn Conn, p *passage) {
 	case wire.KindPath:
 		s.servePath(ctx, a)
 		return
+	case wire.KindExamine:
+		s.serveExamination(ctx, a)
+		return
 	case wire.KindStreams, wire.KindReverse:
 		if _, ok := a.lane.enter(a.car, s.numbers.Add(1), a.hello.Kind == wire.KindReverse); !ok {
 			conn.Close()
@@ -252,6 +255,7 @@ type arrival struct {
 	session wire.SessionID
 	hello   wire.Hello
 	resumed bool
+	exam    *examination // instead of a lane and a carrier
 }
 
 func (s *Server) handshake(ctx context.Context, conn Conn) (*arrival, error) {
@@ -282,6 +286,10 @@ func (s *Server) greet(sec *secured, a *arrival) error {
 		return err
 	}
 	a.hello = hello
+	if hello.Kind == wire.KindExamine {
+		a.exam = &examination{s, a.ses, sec, in, examineMostBytes}
+		return a.exam.begin()
+	}
 	peer := a.ses.peer()
 	w := wire.Welcome{
 		MTU: uint16(s.MTU), Addresses: peer.Addresses, Routes: s.Routes, DNS: s.DNS,

@@ -170,11 +170,9 @@ func (s *session) samplePaths(dst []Subflow) []Subflow {
 	defer s.mu.Unlock()
 	for name, p := range s.paths {
 		n := len(dst)
-		if list, err := p.car.conn.AppendSubflows(dst); err == nil {
-			dst = list
-		}
+		dst = p.car.appendPath(dst)
 		for i := n; i < len(dst); i++ {
-			dst[i].Path, dst[i].Uplink = true, name
+			dst[i].Uplink = name
 			p.car.packets.tellRTT(dst[i].RTT)
 		}
 	}

@@ -85,6 +85,8 @@ type session struct {
 
 	had     []string      // names of path carriers so far, the latest
 	returns atomic.Uint64 // how often an uplink had another path carrier
+
+	examinations atomic.Int32 // under way
 }
 
 func newSession(p Peer) *session {

@@ -72,8 +72,9 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 	if u.uplinks == nil {
 		u.uplinks, u.seen, u.deliver = map[string]*UplinkUsage{}, map[string]time.Time{}, map[string]*delivery{}
 	}
-	// Of bonds alone: what a path carrier has when it begins, a handshake and
-	// beats, would be taken for all that the uplink can do.
+	// What a path carrier has when it begins, a handshake and beats, would be
+	// taken for all that the uplink can do. So it counts where there is a queue
+	// alone, to which bulk among the packets may have the most part.
 	type bond struct{ rx, acked, segments, retransmitted uint64 }
 	type delta struct {
 		rx, tx, acked, wire uint64
@@ -143,8 +144,12 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 			continue
 		}
 		w := min(float64(elapsed)/float64(usageWindow), 1)
-		up.rx.Add(now, scheduler.BitRate(float64(d.bond.rx)*8/elapsed.Seconds()), elapsed, full[name])
-		up.tx.Add(now, scheduler.BitRate(float64(d.bond.acked)*8/elapsed.Seconds()), elapsed, full[name])
+		rx, acked := d.bond.rx, d.bond.acked
+		if full[name] {
+			rx, acked = d.rx, d.acked
+		}
+		up.rx.Add(now, scheduler.BitRate(float64(rx)*8/elapsed.Seconds()), elapsed, full[name])
+		up.tx.Add(now, scheduler.BitRate(float64(acked)*8/elapsed.Seconds()), elapsed, full[name])
 		up.loss.Add(d.bond.segments, d.bond.retransmitted)
 		up.RxBps += w * (float64(d.rx)*8/elapsed.Seconds() - up.RxBps)
 		up.TxBps += w * (float64(d.tx)*8/elapsed.Seconds() - up.TxBps)

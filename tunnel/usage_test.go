@@ -210,6 +210,29 @@ func TestConversationIsNoCapacity(t *testing.T) {
 	}
 }
 
+// Where bulk among the packets fills an uplink, what is left for streams is not all
+// that it can carry.
+func TestCapacityBesideBulkPackets(t *testing.T) {
+	var u usage
+	now := time.Unix(1000, 0)
+	flows := []Subflow{{Uplink: "lte"}, {
+		Uplink: "lte", Path: true, RTT: 300 * time.Millisecond, MinRTT: 200 * time.Millisecond, Local: netip.MustParseAddrPort("10.2.0.2:2"),
+	}}
+	for range 10 { // 24 and 3 Mb/s
+		u.sample(now, flows)
+		now = now.Add(500 * time.Millisecond)
+		flows[0].RxBytes += 187_500
+		flows[0].AckedBytes += 187_500
+		flows[1].RxBytes += 1_500_000
+		flows[1].AckedBytes += 1_500_000
+	}
+	for _, in := range []bool{true, false} {
+		if l := u.line("lte", in); l.Rate != 27e6 {
+			t.Errorf("in %v: %+v", in, l)
+		}
+	}
+}
+
 // What was counted before the client said which uplink it is, is that uplink's.
 func TestUsageOfOneThatIsNamed(t *testing.T) {
 	now := time.Unix(1000, 0)

@@ -31,7 +31,7 @@ func newCleanupCommand() *cobra.Command {
 			for _, line := range report.Left {
 				fmt.Fprintln(cmd.ErrOrStderr(), "left alone:", line)
 			}
-			return errors.Join(err, cleanupLimits(cmd, dir))
+			return errors.Join(err, cleanupLimits(cmd, dir), cleanupManager(cmd, dir))
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", runDir, "where the daemons had their control sockets")
@@ -51,6 +51,23 @@ func cleanupLimits(cmd *cobra.Command, dir string) error {
 		}
 		if err == nil {
 			fmt.Fprintln(cmd.OutOrStdout(), "ip mptcp limits restored")
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// cleanupManager restores the MPTCP path manager that killed clients may have left
+// changed.
+func cleanupManager(cmd *cobra.Command, dir string) error {
+	var errs []error
+	for _, path := range managerFiles(dir) {
+		if _, err := net.InterfaceByName(managerDevice(path)); err == nil {
+			continue // it runs
+		}
+		restored, err := restoreManager(path)
+		if restored {
+			fmt.Fprintln(cmd.OutOrStdout(), "MPTCP path manager restored")
 		}
 		errs = append(errs, err)
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 func newClientCommand() *cobra.Command {
-	return newDaemonCommand("client", "Run the client", config.OpenClient, runClient)
+	return newDaemonCommand("client", "Run the client", openClient, runClient)
 }
 
 // clientHost keeps the host's network as the client wants it. Two parties
@@ -131,7 +131,7 @@ func (h *clientHost) logUplinks(found []hostnet.Uplink) {
 	}
 	for _, u := range h.found {
 		if at(found, u.Index) < 0 {
-			h.log.Info("uplink lost", "uplink", u.Name, "reason", "it is down, gone or without a default route")
+			h.log.Info("uplink lost", "uplink", u.Name, "reason", goneReason)
 		}
 	}
 }
@@ -148,7 +148,7 @@ func (h *clientHost) configure(s tunnel.Settings) error {
 	h.desired.Routes = slices.Concat(h.cfg.Tunnel.Routes, h.given)
 	h.desired.Forwarding = h.cfg.Tunnel.Forwarding
 	h.desired.Sources = clientSources(h.cfg.Tunnel.Masquerade, s)
-	h.desired.KillSwitch.Learning = false
+	h.desired.KillSwitch.Learning, h.desired.KillSwitch.Names = false, len(nameservers) > 0
 	return h.manager.Apply(h.desired)
 }
 
@@ -242,6 +242,11 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 	if err := b.open(cfg.Tunnel.Name); err != nil {
 		return err
 	}
+	forget, err := rememberManager(managerPath(b.dir, cfg.Tunnel.Name), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, forget()) }()
 
 	caps, err := loadCaps(cfg, log)
 	if err != nil {
@@ -281,14 +286,20 @@ func runClient(ctx context.Context, file *config.File[config.Client], log *slog.
 		s.DNS = dns.status(b.net.DNSStatus())
 		return s
 	}
-	serve, err := serveStatus(cfg.Control, func() any { return status() },
-		control.Changes{Roles: roleChanger{host, client}, Config: reload, Speed: speedtester{client, status, host.config}}, client.Alive, reload.manager)
+	anyStatus := func() any { return status() }
+	scraped, err := serveMetrics(cfg.Metrics, control.RoleClient, anyStatus, log)
 	if err != nil {
 		return err
 	}
+	live.scraped = scraped
+	serve, err := serveStatus(cfg.Control, cfg.Access, anyStatus,
+		control.Changes{Roles: roleChanger{host, client}, Config: reload, Speed: speedtester{client, status, host.config}}, client.Alive, reload.manager)
+	if err != nil {
+		return errors.Join(err, scraped.Close())
+	}
 	log.Info("client started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name())
 	defer log.Info("client stopped")
-	return runAll(ctx, client.Run, serve, host.keep, host.keepNames, host.followNetworks, dns.run, caps.keep(client), reload.run, func(ctx context.Context) error {
+	return runAll(ctx, client.Run, serve, scraped.run, host.keep, host.keepNames, host.followNetworks, dns.run, caps.keep(client), reload.run, showDashboard(cfg.Dashboard, anyStatus, log), func(ctx context.Context) error {
 		notOurs := func(name string) bool { return name != cfg.Tunnel.Name }
 		return hostnet.Watch(ctx, notOurs, func(found []hostnet.Uplink) { host.setUplinks(found, client.SetUplinks) })
 	}, func(ctx context.Context) error { watchSleep(ctx, client, log); return nil }, func(ctx context.Context) error {

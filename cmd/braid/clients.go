@@ -18,7 +18,7 @@ func newRevokeCommand() *cobra.Command {
 		Use:   "revoke NAME",
 		Short: "End a client for good",
 		Long: "revoke ends a client at once: its connections are closed, its key is refused from now on, and its\n" +
-			"[[client]] is removed from the server's configuration.",
+			"[[client]] is removed from the server's configuration, with its name where others have it in their reach.",
 		Args:              cobra.ExactArgs(1),
 		RunE:              func(cmd *cobra.Command, args []string) error { return revoke(cmd.Context(), cmd, f, args[0]) },
 		ValidArgsFunction: f.complete,

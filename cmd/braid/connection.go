@@ -26,7 +26,8 @@ const carrierMark = 0xb4a1d
 // when bulk begins (docs/design.md). It is a bound, not an allocation.
 const receiveBufferBytes = 16 << 20
 
-// congestionControl is that of carriers which bring packets: cubic, not bbr.
+// congestionControl is that of carriers which bring packets: cubic, not bbr, as
+// long as their paths lose nothing but what does not fit into a queue.
 // Most of the packets belong to TCP connections that probe for bandwidth
 // themselves. A bbr around them takes the pauses of their probing for the
 // path's limit and they take its pacing for theirs, until the two have starved
@@ -41,7 +42,8 @@ func congestionControl() string {
 
 // streamCongestion is that of carriers of streams, each of which is one
 // connection from end to end: with loss, bbr keeps most of a path's rate where
-// cubic collapses. "" is bbr where the kernel has it, else the host's default.
+// cubic collapses. So it is that of path carriers on a path that loses segments,
+// too. "" is bbr where the kernel has it, else the host's default.
 type streamCongestion string
 
 // check fails when the kernel does not have what the user wrote.
@@ -61,6 +63,11 @@ func (s streamCongestion) check() error {
 // some 70 MB a month.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 15 * time.Second, Count: 4}
 
+// loadCongestion is that of a doctor's transfers: others leave slow start when the
+// round trip grows (HyStart in cubic), or pace themselves (bbr), and take long to
+// show how deep a queue is. Every kernel has it.
+const loadCongestion = "reno"
+
 // purposed is what both ends' connections do for tunnel.Conn.
 type purposed struct {
 	*mptcp.Conn
@@ -77,8 +84,10 @@ func (c purposed) SetPurpose(p tunnel.Purpose) error {
 		return nil
 	case tunnel.ForPath:
 		return c.SetNotSentLowat(pathNotSentBytes)
+	case tunnel.ForExamination:
+		return c.SetCongestionControl(loadCongestion)
 	}
-	if err := c.SetCongestionControl(string(c.congestion)); err != nil {
+	if err := c.SetCongestionControl(string(c.congestion)); err != nil || p == tunnel.ForLossyPath {
 		return err
 	}
 	return c.SetNotSentLowat(streamNotSentBytes)

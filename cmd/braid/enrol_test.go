@@ -106,6 +106,20 @@ func TestEnrol(t *testing.T) {
 	if _, err := config.LoadClient(client + ".old"); err != nil {
 		t.Errorf("the old file: %v", err)
 	}
+
+	// What its owner wants is written with it, and only then.
+	if code, _, stderr := up(other, "--kill-switch"); code != exitUsage || !strings.Contains(stderr, "was there before") {
+		t.Errorf("a wish too late: %d, %q", code, stderr)
+	}
+	wished := filepath.Join(dir, "wished", "client.toml")
+	for range 2 {
+		if code, _, stderr := command(t, "up", other, "--install-only", "-c", wished, "--kill-switch", "--router"); code != 0 {
+			t.Errorf("up with wishes: %d, %q", code, stderr)
+		}
+	}
+	if c, err := config.LoadClient(wished); err != nil || !c.Tunnel.KillSwitch || !c.Tunnel.Forwarding {
+		t.Errorf("%+v, %v", c, err)
+	}
 	for _, arg := range []string{"braid1:AAAA", other[:30], "/nowhere", server} {
 		if code, _, stderr := up(arg); code != exitUsage || !strings.Contains(stderr, "hint: ") || strings.Contains(stderr, other[:30]) {
 			t.Errorf("up %s: %d, %q", arg, code, stderr)
@@ -118,6 +132,17 @@ func TestEnrol(t *testing.T) {
 	if code, _, stderr := command(t, "revoke", "home", "-c", server); code != exitUsage || !strings.Contains(stderr, "there are: phone, other") {
 		t.Errorf("revoke again: %d, %q", code, stderr)
 	}
+	// One that another reaches.
+	text, err = os.ReadFile(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(server, append(text, "reach = [\"phone\"]\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := command(t, "revoke", "phone", "-c", server); code != 0 || !strings.Contains(out, `client "other" no longer has it in its reach`) {
+		t.Errorf("revoke: %d, %q", code, out)
+	}
 	// By force the key stays: clients know it.
 	if code, _, stderr := command(t, "server", "init", "-c", server, "--address", "192.0.2.1", "--force"); code != 0 || !strings.Contains(stderr, "kept: ") {
 		t.Errorf("init by force: %d, %q", code, stderr)
@@ -125,7 +150,7 @@ func TestEnrol(t *testing.T) {
 	if again, err := crypto.LoadKeyFile(cfg.PrivateKeyFile); err != nil || !again.Equal(key) {
 		t.Errorf("the server's key: %v", err)
 	}
-	if old, err := config.LoadServer(server + ".old"); err != nil || len(old.Clients) != 2 {
+	if old, err := config.LoadServer(server + ".old"); err != nil || len(old.Clients) != 1 {
 		t.Errorf("the old file: %+v, %v", old, err)
 	}
 }
@@ -133,7 +158,7 @@ func TestEnrol(t *testing.T) {
 func TestInitRefusals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "server.toml")
 	for _, args := range [][]string{
-		{"--address", "169.254.1.1"}, {"--address", "http://x"}, {"--address", "a\"b"}, {"--listen", "443"}, {"--listen", "vpn.example.net:443"}, {"more"},
+		{"--address", "169.254.1.1"}, {"--address", "http://x"}, {"--address", "a\"b"}, {"--listen", "443"}, {"--listen", "vpn.example.net:443"}, {"more"}, {"--dns", "dns.example"}, {"--service"},
 	} {
 		code, _, stderr := command(t, append([]string{"server", "init", "-c", path}, args...)...)
 		if code != exitUsage || !strings.Contains(stderr, "hint: ") {
@@ -142,6 +167,17 @@ func TestInitRefusals(t *testing.T) {
 		if _, err := os.Stat(path); err == nil {
 			t.Fatalf("%q: a file is there", args)
 		}
+	}
+}
+
+// The DNS servers for clients stand in the file from the beginning.
+func TestInitWithNames(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server.toml")
+	if code, _, stderr := command(t, "server", "init", "-c", path, "--address", "192.0.2.1", "--dns", "9.9.9.9,2620:fe::fe"); code != 0 {
+		t.Fatalf("%d, %q", code, stderr)
+	}
+	if cfg, err := config.LoadServer(path); err != nil || len(cfg.Tunnel.DNS) != 2 {
+		t.Errorf("%+v, %v", cfg, err)
 	}
 }
 

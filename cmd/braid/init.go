@@ -20,6 +20,8 @@ type initFlags struct {
 	config  string
 	listen  []string
 	address []string
+	dns     []string
+	service bool
 	force   bool
 }
 
@@ -30,12 +32,14 @@ func newServerInitCommand() *cobra.Command {
 		Short: "Write a server's configuration and key",
 		Long: "init writes a server's configuration, ready to run, and its key file beside it. It finds out by itself\n" +
 			"where clients reach this host, and a range for the tunnel that no route of this host is in the way of.",
-		Example: "  braid server init\n  braid server init --address vpn.example.net --listen :8443",
+		Example: "  braid server init\n  braid server init --dns 9.9.9.9,149.112.112.112 --service\n  braid server init --address vpn.example.net --listen :8443",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return initServer(cmd, f) },
 	}
 	c.Flags().StringVarP(&f.config, "config", "c", configPath("server"), "the file to write")
 	c.Flags().StringSliceVar(&f.listen, "listen", []string{":443"}, "where to listen, as in server.toml")
 	c.Flags().StringSliceVar(&f.address, "address", nil, "where clients find this server: a host name or an address, with or without a port (default: this host's public addresses)")
+	c.Flags().StringSliceVar(&f.dns, "dns", nil, "DNS servers that clients with a full tunnel ask through it, such as 9.9.9.9 (default: they ask whom they asked before)")
+	c.Flags().BoolVar(&f.service, "service", false, "enable and start "+unitName("server"))
 	c.Flags().BoolVar(&f.force, "force", false, "replace a configuration that is there; it is kept with .old behind its name")
 	return c
 }
@@ -46,6 +50,9 @@ const serverKeyFile = "server.key"
 func initServer(cmd *cobra.Command, f initFlags) error {
 	if _, err := os.Lstat(f.config); err == nil && !f.force {
 		return &usageError{fmt.Errorf("%s exists already", f.config), "edit it, or replace it with --force"}
+	}
+	if err := serviceFits(f.service, "server", f.config); err != nil {
+		return err
 	}
 	notes := cmd.ErrOrStderr()
 	routes, err := hostRoutes(tunnelName)
@@ -61,8 +68,8 @@ func initServer(cmd *cobra.Command, f initFlags) error {
 		return &hintedError{errors.New("this host has routes to all ranges that a tunnel could have"), "write tunnel.addresses by hand"}
 	}
 	// What was given is checked as the file would be.
-	if _, err := config.ParseServer(serverFile(f.listen, f.address, ranges), ""); err != nil {
-		return &usageError{fmt.Errorf("--listen or --address is wrong: %w", firstFault(err)), crypto.Hint(firstFault(err))}
+	if _, err := config.ParseServer(serverFile(f.listen, f.address, f.dns, ranges), ""); err != nil {
+		return &usageError{fmt.Errorf("--listen, --address or --dns is wrong: %w", firstFault(err)), crypto.Hint(firstFault(err))}
 	}
 	address := f.address
 	if len(address) == 0 {
@@ -80,7 +87,7 @@ func initServer(cmd *cobra.Command, f initFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := writeNew(f.config, serverFile(f.listen, address, ranges)); err != nil {
+	if err := writeNew(f.config, serverFile(f.listen, address, f.dns, ranges)); err != nil {
 		return err
 	}
 	fmt.Fprintf(notes, "written: %s\n", f.config)
@@ -88,6 +95,13 @@ func initServer(cmd *cobra.Command, f initFlags) error {
 		fmt.Fprintf(notes, "written: %s\n", key)
 	} else {
 		fmt.Fprintf(notes, "kept: %s\n", key)
+	}
+	if f.service {
+		if err := startService(cmd.Context(), cmd, "server", true); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), "next: braid invite NAME")
+		return nil
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "next: %s, then: braid invite NAME\n", howToStart("server", f.config))
 	return nil
@@ -109,7 +123,7 @@ func firstFault(err error) error {
 // foundAddresses are where clients find this host, and warns when that cannot be
 // right.
 func foundAddresses(cmd *cobra.Command, listen, ranges []string) ([]string, error) {
-	cfg, err := config.ParseServer(serverFile(listen, nil, ranges), "")
+	cfg, err := config.ParseServer(serverFile(listen, nil, nil, ranges), "")
 	if err != nil {
 		return nil, err
 	}
@@ -167,10 +181,14 @@ func warn(cmd *cobra.Command, problem, mend string) {
 }
 
 // serverFile is a server.toml.
-func serverFile(listen, address, ranges []string) []byte {
+func serverFile(listen, address, dns, ranges []string) []byte {
 	where := "address = " + tomlList(address) + "    # where clients find this server; invites carry it"
 	if len(address) == 0 {
 		where = `# address = ["vpn.example.net"]    # where clients find this server; invites carry it`
+	}
+	names := "dns = " + tomlList(dns) + "    # whom clients with a full tunnel ask for names, through it"
+	if len(dns) == 0 {
+		names = `# dns = ["9.9.9.9"]    # whom clients with a full tunnel ask for names, through it`
 	}
 	return fmt.Appendf(nil, `# A braid server, written by: braid server init
 # All keys are in docs/configuration.md. After a change: braid reload
@@ -181,9 +199,10 @@ private_key_file = %q    # beside this file
 
 [tunnel]
 addresses = %s    # the server's own; clients get others of these ranges
+%s
 
 # Clients follow. One more: braid invite NAME. One less: braid revoke NAME
-`, tomlList(listen), where, serverKeyFile, tomlList(ranges))
+`, tomlList(listen), where, serverKeyFile, tomlList(ranges), names)
 }
 
 // tomlList is a list of strings as TOML has it.

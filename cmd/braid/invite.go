@@ -132,7 +132,7 @@ func (f *enrolFlags) controlOf(file *config.File[config.Server]) string {
 // runs, or because one runs as a user that may not write it. That one reads it again.
 func (f *enrolFlags) editHere(cmd *cobra.Command, file *config.File[config.Server], refused error, edit func([]byte) ([]byte, error)) (runs bool, err error) {
 	r, ok := errors.AsType[*control.Refusal](refused)
-	runs = ok && r.Status == http.StatusForbidden
+	runs = ok && r.Status == http.StatusForbidden && !r.Reader
 	if !runs && (f.socket != "" || !nobodyThere(refused)) {
 		return false, changeRefused(refused)
 	}
@@ -246,8 +246,17 @@ func (e enroller) AddClient(c control.ClientToAdd) (control.Enrolled, error) {
 }
 
 // RemoveClient implements control.Enroller.
-func (e enroller) RemoveClient(c control.ClientToRemove) (control.Reloaded, error) {
-	return e.edit(c.File, func(data []byte) ([]byte, error) { return config.RemoveClient(data, c.Name) })
+func (e enroller) RemoveClient(c control.ClientToRemove) (r control.Removed, err error) {
+	r.Reloaded, err = e.edit(c.File, remove(c.Name, &r.WasReachedBy))
+	return r, err
+}
+
+// remove is an edit that removes a client, and tells who reached it.
+func remove(name string, reached *[]string) func([]byte) ([]byte, error) {
+	return func(data []byte) (text []byte, err error) {
+		text, *reached, err = config.RemoveClient(data, name)
+		return text, err
+	}
 }
 
 // edit changes the file and takes what it says then.
@@ -281,19 +290,19 @@ func revoke(ctx context.Context, cmd *cobra.Command, f enrolFlags, name string) 
 		return err
 	}
 	done, err := control.RemoveClient(ctx, f.controlOf(file), control.ClientToRemove{File: file.Path, Name: name})
+	runs := true
 	if err == nil {
-		tell(cmd, done)
-		fmt.Fprintf(cmd.OutOrStdout(), "client %q has ended, and its key is refused\n", name)
-		return nil
-	}
-	runs, err := f.editHere(cmd, file, err, func(data []byte) ([]byte, error) { return config.RemoveClient(data, name) })
-	switch {
-	case err != nil:
+		tell(cmd, done.Reloaded)
+	} else if runs, err = f.editHere(cmd, file, err, remove(name, &done.WasReachedBy)); err != nil {
 		return err
-	case runs:
+	}
+	if runs {
 		fmt.Fprintf(cmd.OutOrStdout(), "client %q has ended, and its key is refused\n", name)
-	default:
+	} else {
 		fmt.Fprintf(cmd.OutOrStdout(), "client %q is removed; no server runs here\n", name)
+	}
+	for _, other := range done.WasReachedBy {
+		fmt.Fprintf(cmd.OutOrStdout(), "client %q no longer has it in its reach\n", other)
 	}
 	return nil
 }

@@ -22,7 +22,9 @@ func closedHost(cfg *config.Client) hostnet.Desired {
 	if !cfg.Tunnel.KillSwitch {
 		return d
 	}
-	d.KillSwitch = hostnet.KillSwitch{Device: cfg.Tunnel.Name, Routes: cfg.Tunnel.Routes, Learning: true}
+	d.KillSwitch = hostnet.KillSwitch{
+		Device: cfg.Tunnel.Name, Routes: cfg.Tunnel.Routes, Learning: true, Names: len(cfg.Tunnel.DNS) > 0,
+	}
 	for _, s := range cfg.Servers {
 		if a, ok := s.Addr(); ok {
 			d.KillSwitch.Servers = append(d.KillSwitch.Servers, netip.AddrPortFrom(a, s.Port))

@@ -16,6 +16,8 @@ type liveClient struct {
 	host   *clientHost
 	names  *resolver
 	caps   *caps
+	// scraped is set before the client runs.
+	scraped *scraped
 }
 
 func (l *liveClient) begin(cfg *config.Client, client *tunnel.Client, host *clientHost, names *resolver, caps *caps) {
@@ -26,7 +28,7 @@ func (l *liveClient) begin(cfg *config.Client, client *tunnel.Client, host *clie
 // clientReload says how a client reads its configuration again.
 func clientReload(l *liveClient) reloadable[config.Client] {
 	return reloadable[config.Client]{
-		open: config.OpenClient, changes: config.ClientChanges, live: clientLive,
+		open: openClient, changes: config.ClientChanges, live: clientLive,
 		keyFile: func(c *config.Client) string { return c.PrivateKeyFile },
 		take:    l.take,
 	}
@@ -35,7 +37,7 @@ func clientReload(l *liveClient) reloadable[config.Client] {
 // clientLive reports whether a key of client.toml can be changed while running.
 func clientLive(key string, _ []string) bool {
 	switch key {
-	case "server", "tunnel.routes", "tunnel.exclude", "tunnel.packets", "tunnel.copies", "rule", "uplink":
+	case "server", "tunnel.routes", "tunnel.exclude", "tunnel.packets", "tunnel.copies", "metrics.listen", "rule", "uplink":
 		return true
 	}
 	return strings.HasPrefix(key, "limits.")
@@ -46,6 +48,7 @@ func mergeClient(now, next *config.Client) *config.Client {
 	m := *now
 	m.Servers, m.Limits, m.Rules, m.Uplinks = next.Servers, next.Limits, next.Rules, next.Uplinks
 	m.Tunnel.Routes, m.Tunnel.Exclude = next.Tunnel.Routes, next.Tunnel.Exclude
+	m.Metrics = next.Metrics
 	m.Tunnel.Packets, m.Tunnel.Copies = next.Tunnel.Packets, next.Tunnel.Copies
 	return &m
 }
@@ -63,6 +66,9 @@ func (l *liveClient) take(next *config.Client, _ []string) []error {
 	l.client.SetPolicies(packetPolicies(cfg.Rules, cfg.Tunnel.Copies))
 	l.client.SetExempt(cfg.Tunnel.Packets)
 	if err := l.host.follow(cfg, l.client.SetUplinks); err != nil {
+		errs = append(errs, err)
+	}
+	if err := l.scraped.move(cfg.Metrics); err != nil {
 		errs = append(errs, err)
 	}
 	return errs

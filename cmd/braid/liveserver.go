@@ -18,7 +18,9 @@ type liveServer struct {
 	server *tunnel.Server
 	egress *serverEgress
 	net    *hostnet.Manager
-	host   sync.Mutex // makes what was wanted last what the host has
+	// scraped is set before the server runs.
+	scraped *scraped
+	host    sync.Mutex // makes what was wanted last what the host has
 }
 
 func (l *liveServer) begin(cfg *config.Server, server *tunnel.Server, egress *serverEgress, net *hostnet.Manager) {
@@ -29,7 +31,7 @@ func (l *liveServer) begin(cfg *config.Server, server *tunnel.Server, egress *se
 // serverReload says how a server reads its configuration again.
 func serverReload(l *liveServer) reloadable[config.Server] {
 	return reloadable[config.Server]{
-		open: config.OpenServer, changes: config.ServerChanges, live: serverLive,
+		open: openServer, changes: config.ServerChanges, live: serverLive,
 		keyFile: func(c *config.Server) string { return c.PrivateKeyFile },
 		take:    l.take,
 	}
@@ -41,7 +43,7 @@ func serverLive(key string, pending []string) bool {
 	case "client":
 		// Their addresses lie in the new range, and the old one is in use.
 		return !slices.Contains(pending, "tunnel.addresses")
-	case "address", "tunnel.nat", "tunnel.packets", "tunnel.copies", "egress.allow", "egress.deny", "rule":
+	case "address", "tunnel.nat", "tunnel.packets", "tunnel.copies", "egress.allow", "egress.deny", "metrics.listen", "rule":
 		return true
 	}
 	return strings.HasPrefix(key, "limits.")
@@ -50,7 +52,7 @@ func serverLive(key string, pending []string) bool {
 // mergeServer is the configuration that holds when next is read while now does.
 func mergeServer(now, next *config.Server, pending []string) *config.Server {
 	m := *now
-	m.Address, m.Limits, m.Rules = next.Address, next.Limits, next.Rules
+	m.Address, m.Limits, m.Rules, m.Metrics = next.Address, next.Limits, next.Rules, next.Metrics
 	m.Tunnel.NAT, m.Tunnel.Packets, m.Tunnel.Copies = next.Tunnel.NAT, next.Tunnel.Packets, next.Tunnel.Copies
 	m.Egress.Allow, m.Egress.Deny = next.Egress.Allow, next.Egress.Deny
 	m.Clients = next.Clients
@@ -73,10 +75,14 @@ func (l *liveServer) take(next *config.Server, pending []string) []error {
 	l.server.SetLimits(serverLimits(cfg))
 	l.server.SetPolicies(packetPolicies(cfg.Rules, cfg.Tunnel.Copies))
 	l.server.SetExempt(exempt(cfg.Tunnel.TCP, cfg.Tunnel.Packets))
+	var errs []error
 	if err := l.applyHost(); err != nil {
-		return []error{err}
+		errs = append(errs, err)
 	}
-	return nil
+	if err := l.scraped.move(cfg.Metrics); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
 }
 
 // applyHost makes the host's network as the configuration wants it.

@@ -43,6 +43,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitGood
 	}
+	var quiet *quietError
+	if errors.As(err, &quiet) {
+		return exitFailed
+	}
 	printError(stderr, err)
 	var usage *usageError
 	var file *config.FileError
@@ -109,8 +113,11 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newServerCommand(), newClientCommand(), newInviteCommand(), newUpCommand(), newRevokeCommand(), newClientsCommand(),
-		newReloadCommand(), newStatusCommand(), newUplinkCommand(), newSpeedtestCommand(), newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newCleanupCommand(), newKillSwitchCommand(), newVersionCommand(),
+		newServerCommand(), newClientCommand(),
+		newInviteCommand(), newUpCommand(), newRevokeCommand(), newClientsCommand(),
+		newReloadCommand(), newUplinkCommand(), newKillSwitchCommand(), newCleanupCommand(),
+		newStatusCommand(), newTopCommand(), newDashboardCommand(), newDoctorCommand(), newSpeedtestCommand(),
+		newKeygenCommand(), newPubkeyCommand(), newDemoCommand(), newVersionCommand(),
 	)
 	for _, c := range extraCommands {
 		root.AddCommand(c())

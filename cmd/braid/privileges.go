@@ -23,8 +23,8 @@ var kept = []cap.Value{
 }
 
 // keptByRoot is what root keeps besides: the folders that packages make for the
-// daemon are another user's.
-var keptByRoot = []cap.Value{cap.DAC_OVERRIDE}
+// daemon are another user's, and control_group another group.
+var keptByRoot = []cap.Value{cap.DAC_OVERRIDE, cap.CHOWN}
 
 // errPrivileges says that a daemon cannot do its work as this user.
 var errPrivileges = &hintedError{errors.New("not allowed to change the host's network"),

@@ -186,7 +186,7 @@ func newReloadCommand() *cobra.Command {
 
 // changeRefused makes a fault of what the user wrote an error of usage.
 func changeRefused(err error) error {
-	if r, ok := errors.AsType[*control.Refusal](err); ok && r.Status >= 400 && r.Status < 500 {
+	if r, ok := errors.AsType[*control.Refusal](err); ok && r.Status >= 400 && r.Status < 500 && !r.Reader {
 		return &configError{err}
 	}
 	return err

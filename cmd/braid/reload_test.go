@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -163,6 +164,19 @@ func TestEnroller(t *testing.T) {
 	}
 	if _, err := e.RemoveClient(control.ClientToRemove{File: r.path, Name: "home"}); err != nil || len(r.last().Clients) != 0 {
 		t.Errorf("%v, %+v", err, r.last().Clients)
+	}
+
+	// One that others reach ends all the same, and they are named.
+	client := func(name string, key byte, more string) string {
+		return fmt.Sprintf("[[client]]\nname = %q\npublic_key = %q\n%s\n", name, crypto.PublicKey{key}, more)
+	}
+	r.write(t, client("home", 1, "")+client("laptop", 2, `reach = ["home"]`)+client("office", 3, `reach = ["*"]`))
+	gone, err := e.RemoveClient(control.ClientToRemove{Name: "home"})
+	if err != nil || !slices.Equal(gone.WasReachedBy, []string{"laptop"}) || !slices.Equal(gone.Applied, []string{"client"}) {
+		t.Errorf("%+v, %v", gone, err)
+	}
+	if c := r.last().Clients; len(c) != 2 || len(c[0].Reach) != 0 || len(c[1].Reach) != 1 {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -56,7 +56,7 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 			names = append(names, p.Uplink)
 		}
 	}
-	for _, name := range names {
+	for i, name := range names {
 		u := uplink(used[name], s.MPTCP && s.Connected)
 		u.Interface, u.Role, u.ConfiguredRole = name, string(roleOf(name)), string(cfg.Uplink(name).Role)
 		if p, ok := paths[name]; ok {
@@ -68,6 +68,8 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 			u.State, u.Reason, u.Use = control.UplinkDead, why, control.UseNone
 		} else if u.State == "" {
 			u.State, u.Reason, u.Use = control.UplinkDead, "it has no usable address", control.UseNone
+		} else if i >= len(found) && u.State == control.UplinkDead {
+			u.Reason = goneReason // the tunnel does not know that the role is not never
 		}
 		if u.Use == control.UseActive && u.Subflows == 0 && u.Reason == "" && s.Connected {
 			u.Reason = whyNoSubflow(s)
@@ -81,6 +83,9 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 	}
 	return c
 }
+
+// goneReason is why an uplink is dead that was there.
+const goneReason = "it is down, gone or without a default route"
 
 // whyNoSubflow says why an uplink that is to carry has no subflow.
 func whyNoSubflow(s tunnel.ClientStatus) string {

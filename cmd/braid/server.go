@@ -17,7 +17,7 @@ import (
 )
 
 func newServerCommand() *cobra.Command {
-	c := newDaemonCommand("server", "Run the server", config.OpenServer, runServer)
+	c := newDaemonCommand("server", "Run the server", openServer, runServer)
 	c.AddCommand(newServerInitCommand())
 	return c
 }
@@ -125,18 +125,27 @@ func runServer(ctx context.Context, file *config.File[config.Server], log *slog.
 	for _, l := range listeners {
 		addrs = append(addrs, l.Addr().String())
 	}
-	serve, err := serveStatus(cfg.Control, func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) },
-		control.Changes{Config: reload, Clients: enroller{reload}}, server.Alive, reload.manager)
-	if err != nil {
+	status := func() any { return serverStatus(cfg, addrs, server.Status(), egress.policy.Counts()) }
+	closeAll := func() {
 		for _, l := range listeners {
 			l.Close()
 		}
+	}
+	scraped, err := serveMetrics(cfg.Metrics, control.RoleServer, status, log)
+	if err != nil {
+		closeAll()
 		return err
+	}
+	live.scraped = scraped
+	serve, err := serveStatus(cfg.Control, cfg.Access, status, control.Changes{Config: reload, Clients: enroller{reload}}, server.Alive, reload.manager)
+	if err != nil {
+		closeAll()
+		return errors.Join(err, scraped.Close())
 	}
 	log.Info("server started", "version", versionText(), "public_key", key.Public(), "device", b.device.Name(),
 		"listen", addrs, "clients", len(peers))
 	defer log.Info("server stopped")
-	return runAll(ctx, server.Run, serve, egress.keep, reload.run, func(ctx context.Context) error {
+	return runAll(ctx, server.Run, serve, scraped.run, egress.keep, reload.run, showDashboard(cfg.Dashboard, status, log), func(ctx context.Context) error {
 		return every(ctx, applyEvery, func() {
 			if err := live.applyHost(); err != nil {
 				log.Error("host network not as it should be", "error", err, "hint", crypto.Hint(err))

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"braid/config"
 	"braid/control"
 )
 
@@ -62,11 +64,15 @@ func (m *serviceManager) tell(state string) {
 	}
 }
 
-// serveStatus answers on the control socket at path, and tells the service
+// serveStatus answers on the control socket at path, and on that for readers, and tells the service
 // manager that the daemon is ready and lives: alive asks its loops, and a status
 // needs its locks.
-func serveStatus(path string, status func() any, change control.Changes, alive func(context.Context) error, manager *serviceManager) (func(context.Context) error, error) {
-	serve, err := serveControl(path, status, change)
+func serveStatus(path string, allowed config.Access, status func() any, change control.Changes, alive func(context.Context) error, manager *serviceManager) (func(context.Context) error, error) {
+	who, key, err := lookupAccess(allowed)
+	if err != nil { // it was there when the configuration was read
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	serve, err := serveControl(path, who, status, change)
 	if err != nil {
 		return nil, err
 	}

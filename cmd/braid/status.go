@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -68,11 +68,22 @@ func controlSockets(socket string) []string {
 	if socket != "" {
 		return []string{socket}
 	}
-	sockets, _ := filepath.Glob(runDir + "/*.sock") // the pattern is good
+	sockets := socketsIn(runDir)
 	if len(sockets) == 0 {
 		return []string{runDir + "/client.sock"} // for its error message
 	}
 	return sockets
+}
+
+// socketsIn are the control sockets in a folder, one of each daemon: its socket
+// for readers is found by way of the other one.
+func socketsIn(dir string) []string {
+	found, _ := filepath.Glob(dir + "/*.sock") // the pattern is good
+	ofReaders := map[string]bool{}
+	for _, s := range found {
+		ofReaders[control.ReadSocket(s)] = true
+	}
+	return slices.DeleteFunc(found, func(s string) bool { return ofReaders[s] })
 }
 
 func printStatus(cmd *cobra.Command, b json.RawMessage, asJSON, another bool) error {
@@ -91,13 +102,4 @@ func printStatus(cmd *cobra.Command, b json.RawMessage, asJSON, another bool) er
 		}
 	}
 	return control.WriteText(out, v)
-}
-
-// serveControl opens the control socket and returns what serves it.
-func serveControl(path string, status func() any, change control.Changes) (serve func(context.Context) error, err error) {
-	l, err := control.Listen(path)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error { return control.Serve(ctx, l, status, change) }, nil
 }

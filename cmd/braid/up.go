@@ -21,6 +21,7 @@ import (
 type upFlags struct {
 	daemonFlags
 	installOnly, service, force bool
+	wishes                      config.Wishes
 }
 
 func newUpCommand() *cobra.Command {
@@ -38,6 +39,8 @@ func newUpCommand() *cobra.Command {
 	f.add(c, "client")
 	c.Flags().BoolVar(&f.installOnly, "install-only", false, "write the configuration and run nothing")
 	c.Flags().BoolVar(&f.service, "service", false, "enable and start "+unitName("client")+" instead of running the client here")
+	c.Flags().BoolVar(&f.wishes.KillSwitch, "kill-switch", false, "write that nothing leaves beside the tunnel (tunnel.kill_switch)")
+	c.Flags().BoolVar(&f.wishes.Forwarding, "router", false, "write that this host is a router, whose LAN uses the tunnel (tunnel.forwarding)")
 	c.Flags().BoolVar(&f.force, "force", false, "replace a configuration of another token; it is kept with .old behind its name")
 	return c
 }
@@ -50,11 +53,8 @@ func up(cmd *cobra.Command, f upFlags, args []string) error {
 	if f.service && f.installOnly {
 		return usage(cmd, errors.New("--service runs the client, and --install-only runs nothing"))
 	}
-	if f.service && f.config != configPath("client") {
-		return usage(cmd, fmt.Errorf("%s is for %s alone", unitName("client"), configPath("client")))
-	}
-	if f.service && !hasUnit("client") {
-		return &usageError{fmt.Errorf("there is no %s on this host", unitName("client")), "leave out --service, or install braid's package"}
+	if err := serviceFits(f.service, "client", f.config); err != nil {
+		return err
 	}
 	notes := cmd.ErrOrStderr()
 	written := false
@@ -63,7 +63,7 @@ func up(cmd *cobra.Command, f upFlags, args []string) error {
 		if err != nil {
 			return err
 		}
-		if written, err = install(f.config, i, f.force); err != nil {
+		if written, err = install(f.config, i, f.wishes, f.force); err != nil {
 			return err
 		}
 		if written {
@@ -74,12 +74,16 @@ func up(cmd *cobra.Command, f upFlags, args []string) error {
 	if err != nil {
 		return withHint(err, fs.ErrNotExist, "make a token on the server with: braid invite NAME, and give it here: braid up TOKEN")
 	}
+	if t := file.Config.Tunnel; f.wishes.KillSwitch && !t.KillSwitch || f.wishes.Forwarding && !t.Forwarding {
+		return &usageError{fmt.Errorf("%s was there before, and is not changed", f.config),
+			"write kill_switch = true or forwarding = true under [tunnel] there"}
+	}
 	switch {
 	case f.installOnly:
 		fmt.Fprintf(cmd.OutOrStdout(), "next: %s\n", howToStart("client", f.config))
 		return nil
 	case f.service:
-		return startService(cmd.Context(), cmd, written)
+		return startService(cmd.Context(), cmd, "client", written)
 	case hasUnit("client") && f.config == configPath("client"):
 		fmt.Fprintf(notes, "hint: to have it run by itself, now and after a restart of this host: braid up --service\n")
 	}
@@ -119,7 +123,7 @@ func readToken(in io.Reader, arg string) (config.Invite, error) {
 
 // install writes the configuration and the key of an invite, unless they are there
 // already.
-func install(path string, i config.Invite, force bool) (written bool, err error) {
+func install(path string, i config.Invite, w config.Wishes, force bool) (written bool, err error) {
 	keyFile := filepath.Join(filepath.Dir(path), "client.key")
 	same, err := installed(path, i)
 	if err != nil && !force {
@@ -146,7 +150,7 @@ func install(path string, i config.Invite, force bool) (written bool, err error)
 		}
 	}
 	// Last, so that a configuration always has its key.
-	return true, writeNew(path, i.File(filepath.Base(keyFile)))
+	return true, writeNew(path, i.File(filepath.Base(keyFile), w))
 }
 
 // installed reports whether the configuration at path is of the invite. It is an
@@ -170,21 +174,32 @@ func installed(path string, i config.Invite) (bool, error) {
 	return true, nil
 }
 
-// startService enables the client's unit and starts it; anew when the
-// configuration has just been written.
-func startService(ctx context.Context, cmd *cobra.Command, written bool) error {
+// serviceFits refuses to let systemd run what it does not know.
+func serviceFits(wanted bool, role, path string) error {
+	switch {
+	case wanted && path != configPath(role):
+		return &usageError{fmt.Errorf("%s is for %s alone", unitName(role), configPath(role)), "leave out --service or -c"}
+	case wanted && !hasUnit(role):
+		return &usageError{fmt.Errorf("there is no %s on this host", unitName(role)), "leave out --service, or install braid's package"}
+	}
+	return nil
+}
+
+// startService enables a daemon's unit and starts it; anew when the configuration has
+// just been written.
+func startService(ctx context.Context, cmd *cobra.Command, role string, written bool) error {
 	start := "start"
 	if written {
 		start = "restart"
 	}
 	for _, verb := range []string{"enable", start} {
 		var complaint bytes.Buffer
-		c := exec.CommandContext(ctx, "systemctl", verb, unitName("client"))
+		c := exec.CommandContext(ctx, "systemctl", verb, unitName(role))
 		c.Stderr = &complaint
 		if err := c.Run(); err != nil {
-			return fmt.Errorf("systemctl %s %s: %w: %s", verb, unitName("client"), err, bytes.TrimSpace(complaint.Bytes()))
+			return fmt.Errorf("systemctl %s %s: %w: %s", verb, unitName(role), err, bytes.TrimSpace(complaint.Bytes()))
 		}
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s runs, and will after a restart of this host; look with: braid status\n", unitName("client"))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s runs, and will after a restart of this host; look with: braid status\n", unitName(role))
 	return nil
 }

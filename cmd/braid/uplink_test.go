@@ -47,7 +47,7 @@ func (r *runningRoles) SetRole(uplink, role string) error {
 func serveSocket(t *testing.T, status func() any, change control.Changes) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s.sock")
-	serve, err := serveControl(path, status, change)
+	serve, err := serveControl(path, access{}, status, change)
 	if err != nil {
 		t.Fatal(err)
 	}

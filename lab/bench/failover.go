@@ -148,6 +148,7 @@ func failover(ctx context.Context, b *bench, s *suite) error {
 		victims = append(victims, u.Name)
 	}
 	b.report.failoverHeader()
+	before := b.report.failoverRounds(s.name)
 	for round := range b.roundsOr(20) {
 		for i := range failoverRuns {
 			what := &failoverRuns[i]
@@ -156,7 +157,7 @@ func failover(ctx context.Context, b *bench, s *suite) error {
 			}
 			for _, todo := range together(what, victims, b.contendersOf(s)) {
 				for i := range todo {
-					todo[i].Suite, todo[i].Round = s.name, round+1
+					todo[i].Suite, todo[i].Round = s.name, before+round+1
 				}
 				if err := b.failovers(ctx, s, what, todo); err != nil {
 					return err

@@ -19,6 +19,16 @@ func (r *report) addFailover(x failoverResult) {
 	}
 }
 
+// failoverRounds is the last round that there is of a suite; 0 is none.
+func (r *report) failoverRounds(suite string) (last int) {
+	for _, x := range r.Failover {
+		if x.Suite == suite {
+			last = max(last, x.Round)
+		}
+	}
+	return last
+}
+
 // back tells when an uplink had its share again.
 func back(seconds float64) string {
 	if seconds >= shareWatch.Seconds() {

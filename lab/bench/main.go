@@ -42,6 +42,7 @@ type bench struct {
 	pairs      []string // of the grid; none is all
 	part, of   int      // of the chosen pairs; all of them is 1 of 1
 	jsonFile   string
+	goOn       bool // the failover rounds in jsonFile count, too
 	report     *report
 }
 
@@ -71,6 +72,7 @@ func main() {
 	flag.IntVar(&b.requests, "requests", 40, "requests in a round of the suite requests")
 	flag.IntVar(&b.streams, "streams", 2000, "connections in the suite streams")
 	flag.StringVar(&b.jsonFile, "json", "", "write the results here, too")
+	flag.BoolVar(&b.goOn, "go-on", false, "failover: go on after the rounds that the file of results has, which count, too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -122,7 +124,7 @@ func (b *bench) run(ctx context.Context, names []string) error {
 	b.programs.congestion = b.congestion
 	b.report = newReport(b.congestion)
 	if b.jsonFile != "" {
-		if err := b.report.load(b.jsonFile); err != nil {
+		if err := b.report.load(b.jsonFile, b.goOn); err != nil {
 			return err
 		}
 	}

@@ -21,12 +21,13 @@ type report struct {
 	Transfers []transferResult `json:"transfers,omitempty"`
 	Requests  []requestResult  `json:"requests,omitempty"`
 	Streams   []streamResult   `json:"streams,omitempty"`
-	Failover  []failoverResult `json:"failover,omitempty"`
-	Calm      []calmResult     `json:"calm,omitempty"`
-	Calls     []callResult     `json:"calls,omitempty"`
-	Idle      []idleResult     `json:"idle,omitempty"`
-	Overflow  []overflowResult `json:"overflow,omitempty"`
-	Speed     []speedResult    `json:"speedtest,omitempty"`
+	// Failover is also of earlier runs, if they count.
+	Failover []failoverResult `json:"failover,omitempty"`
+	Calm     []calmResult     `json:"calm,omitempty"`
+	Calls    []callResult     `json:"calls,omitempty"`
+	Idle     []idleResult     `json:"idle,omitempty"`
+	Overflow []overflowResult `json:"overflow,omitempty"`
+	Speed    []speedResult    `json:"speedtest,omitempty"`
 	// Grid is also of earlier runs, which measured other pairs.
 	Grid []gridResult `json:"grid,omitempty"`
 }
@@ -221,8 +222,9 @@ func (r *report) addStreams(list []streamResult) {
 	fmt.Printf("\ngoal: at most 100 KB each, and the descriptors of before; the streams were set up in %.1f s\n", list[0].Set)
 }
 
-// load takes over the grid of a report that was saved before, if there is one.
-func (r *report) load(file string) error {
+// load takes over the grid of a report that was saved before, if there is one, and
+// to go on the rounds of failover.
+func (r *report) load(file string, goOn bool) error {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -235,6 +237,9 @@ func (r *report) load(file string) error {
 		return fmt.Errorf("read earlier results: %w (remove %s to begin anew)", err, file)
 	}
 	r.Grid = before.Grid
+	if goOn {
+		r.Failover = before.Failover
+	}
 	return nil
 }
 

@@ -40,7 +40,7 @@ var (
 const Port = 443
 
 // stopPatience is ample for a daemon to undo what it did.
-const stopPatience = 10 * time.Second
+const stopPatience = 30 * time.Second
 
 // Options change what the configurations say. The zero value is a full tunnel
 // for all, with NAT at the server.
@@ -281,7 +281,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 	}
 	d.processes = append(d.processes, d.process)
 	for {
-		if _, err := d.Status(ctx); err == nil {
+		if _, err := d.Poll(ctx); err == nil {
 			return nil
 		}
 		select {
@@ -468,26 +468,4 @@ func (d *Daemon) Status(ctx context.Context) (Status, error) {
 		return s, fmt.Errorf("read status of %s: %w", d.role, err)
 	}
 	return s, nil
-}
-
-// WaitUp waits until a client is connected with a subflow on so many uplinks.
-func (d *Daemon) WaitUp(ctx context.Context, uplinks int) error {
-	return d.WaitFor(ctx, fmt.Sprintf("up with %d uplinks", uplinks), func(s Status) bool {
-		return s.Session.State == "up" && s.Up() == uplinks
-	})
-}
-
-// WaitFor waits until the status is as wanted.
-func (d *Daemon) WaitFor(ctx context.Context, what string, ok func(Status) bool) error {
-	for {
-		s, err := d.Status(ctx)
-		if err == nil && ok(s) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s not %s: %w; status %+v, log:\n%s", d.role, what, ctx.Err(), s, d.Log())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }

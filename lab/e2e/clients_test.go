@@ -25,6 +25,7 @@ import (
 
 // Programs as people use them, from the client to a host on the internet.
 func TestRealClients(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	sshd, err := probe.StartSSHD(w.ctx, w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 22), w.TempDir())
 	w.must(err)

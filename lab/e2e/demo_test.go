@@ -10,6 +10,7 @@ func TestDemonstration(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
+	t.Parallel()
 	code, out, stderr := braid(t, "demo")
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s%s", code, out, stderr)

@@ -98,8 +98,12 @@ func ask(w *world, from *lab.Host, network string, to netip.AddrPort) (string, e
 // itself, another client and the client itself. What goes there outlives the loss
 // of an uplink.
 func TestPortForward(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"streams", "packets"} {
-		t.Run(mode, func(t *testing.T) { portForward(t, mode) })
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			portForward(t, mode)
+		})
 	}
 }
 

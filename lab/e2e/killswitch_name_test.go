@@ -18,6 +18,7 @@ import (
 // it: the client asks the resolver beyond, through the kill switch, and nobody else
 // gets a question out.
 func TestKillSwitchFindsServerByName(t *testing.T) {
+	t.Parallel()
 	const name = "vpn.example.net"
 	w := killSwitchWorld(t, true)
 	resolver := netip.MustParseAddr("203.0.113.1") // the core's

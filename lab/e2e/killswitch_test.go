@@ -104,6 +104,7 @@ func (w *world) lifeStages() []stage {
 
 // With a kill switch nothing leaves beside the tunnel, whatever happens.
 func TestKillSwitch(t *testing.T) {
+	t.Parallel()
 	w := killSwitchWorld(t, true)
 	before := w.snapshot(w.Net.Client)
 	w.must(w.Client.Start(w.patient())) // the server is not there
@@ -168,6 +169,7 @@ func relevant(snapshot string) string {
 
 // Without a kill switch the same detectors see packets in each of those stages.
 func TestKillSwitchIsNeeded(t *testing.T) {
+	t.Parallel()
 	w := killSwitchWorld(t, false)
 	w.must(w.Client.Start(w.patient()))
 	stages := w.lifeStages()
@@ -187,6 +189,7 @@ func TestKillSwitchIsNeeded(t *testing.T) {
 // The first moment: from when the table is there, before the tunnel's device,
 // nothing leaves, and the switch is there before the device.
 func TestKillSwitchFromTheStart(t *testing.T) {
+	t.Parallel()
 	w := killSwitchWorld(t, true)
 	began := make(chan bool, 1)
 	go func() {
@@ -216,6 +219,7 @@ func TestKillSwitchFromTheStart(t *testing.T) {
 
 // One that a dead client left is lifted by hand, and not under a living one's feet.
 func TestKillSwitchByHand(t *testing.T) {
+	t.Parallel()
 	w := killSwitchWorld(t, true)
 	before := w.snapshot(w.Net.Client)
 	w.must(w.Setup.Start(w.patient()))
@@ -255,6 +259,7 @@ func errorText(err error) string {
 
 // Many lives, each ended another way, leave both hosts as they were to the byte.
 func TestManyLivesLeaveNothing(t *testing.T) {
+	t.Parallel()
 	w := killSwitchWorld(t, true)
 	resolv := func() string {
 		b, err := os.ReadFile("/etc/resolv.conf")

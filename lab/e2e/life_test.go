@@ -78,6 +78,7 @@ func (w *world) tunDevice(h *lab.Host) string {
 // a download in packets goes on, and the tunnel is back within two seconds.
 // Streams end with the server: TestRestartResetsStreams.
 func TestServerRestartUnderLoad(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{TCP: "packets"})
 	l := w.startLoad(60_000_000)
 	l.progress(1_000_000)
@@ -110,6 +111,7 @@ func TestServerRestartUnderLoad(t *testing.T) {
 // An uplink is unplugged and plugged in again, and another one: the download
 // goes on over what there is.
 func TestUplinkRemovedAndAdded(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	l := w.startLoad(80_000_000)
 	l.progress(1_000_000)
@@ -134,6 +136,7 @@ func TestUplinkRemovedAndAdded(t *testing.T) {
 // An uplink's interface vanishes, as when a modem is pulled out, and comes back
 // under another index.
 func TestUplinkInterfaceRecreated(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	l := w.startLoad(40_000_000)
 	l.progress(1_000_000)
@@ -148,6 +151,7 @@ func TestUplinkInterfaceRecreated(t *testing.T) {
 
 // An uplink changes its address, as mobile networks do.
 func TestUplinkAddressChanges(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	l := w.startLoad(40_000_000)
 	l.progress(1_000_000)
@@ -161,6 +165,7 @@ func TestUplinkAddressChanges(t *testing.T) {
 // An uplink swallows everything without a sign. The kernel's own timers see to
 // it, slowly; nothing is lost.
 func TestUplinkBlackHole(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	l := w.startLoad(60_000_000)
 	l.progress(1_000_000)
@@ -172,6 +177,7 @@ func TestUplinkBlackHole(t *testing.T) {
 
 // All uplinks go for a while: the session and what runs inside outlive it.
 func TestAllUplinksGone(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	l := w.startLoad(40_000_000)
 	l.progress(1_000_000)
@@ -196,6 +202,7 @@ func TestAllUplinksGone(t *testing.T) {
 // Whether a connection is MPTCP is known on both sides; without it braid goes on
 // over one uplink.
 func TestServerWithoutMPTCP(t *testing.T) {
+	t.Parallel()
 	w := prepare(t, fast(), daemon.Options{})
 	w.must(w.Server.Start(w.patient()))
 	// The first router strips MPTCP's option, as some middleboxes do.
@@ -220,6 +227,7 @@ func TestServerWithoutMPTCP(t *testing.T) {
 
 // begin checks that daemons that are stopped leave nothing. This one kills them.
 func TestCleanupAfterKill(t *testing.T) {
+	t.Parallel()
 	w := prepare(t, fast(), daemon.Options{})
 	client, server := w.snapshot(w.Net.Client), w.snapshot(w.Net.Server)
 	w.must(w.Setup.Start(w.patient()))
@@ -230,7 +238,14 @@ func TestCleanupAfterKill(t *testing.T) {
 	}
 	w.run(w.Net.Client, "ping", "-q", "-c", "1", w.Net.InternetAddr4.String())
 
-	w.must(w.Client.Kill())
+	// As a client leaves it that is killed while it makes a carrier.
+	const manager, userspace = "net.mptcp.pm_type", "1"
+	killClient := func() {
+		t.Helper()
+		w.must(w.Client.Kill())
+		w.must(w.Net.Client.SetSysctl(manager, userspace))
+	}
+	killClient()
 	w.must(w.Server.Kill())
 	w.run(w.Net.Client, binary, "cleanup", "--dir", w.Client.RunDir())
 	w.run(w.Net.Server, binary, "cleanup", "--dir", w.Server.RunDir())
@@ -239,7 +254,7 @@ func TestCleanupAfterKill(t *testing.T) {
 
 	// And a new one starts over what was left by a killed one.
 	w.must(w.Setup.Start(w.patient()))
-	w.must(w.Client.Kill())
+	killClient()
 	w.must(w.Client.Start(w.patient()))
 	w.must(w.Client.WaitUp(w.patient(), 2))
 	w.run(w.Net.Client, "ping", "-q", "-c", "1", w.Net.InternetAddr4.String())
@@ -250,11 +265,13 @@ func TestCleanupAfterKill(t *testing.T) {
 
 // Uplinks that the configuration does not name, or names never, are not used.
 func TestUplinkPatterns(t *testing.T) {
+	t.Parallel()
 	for name, rules := range map[string]string{
 		"pattern": "[[uplink]]\ninterface = \"d*\"\n",
 		"never":   "[[uplink]]\ninterface = \"lte\"\nrole = \"never\"\n[[uplink]]\ninterface = \"*\"\n",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := prepare(t, cellA(), daemon.Options{ClientMore: rules})
 			w.must(w.Server.Start(w.patient()))
 			w.must(w.Client.Start(w.patient()))

@@ -53,6 +53,7 @@ func (w *world) startResolved() (resolvectl string) {
 // A host with systemd-resolved, to whose stub resolv.conf points, or which programs
 // pass by.
 func TestNamesByResolved(t *testing.T) {
+	t.Parallel()
 	w := namesWorld(t, "")
 	resolvectl := w.startResolved()
 	w.run(w.Net.Client, "ln", "-sf", "../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
@@ -107,6 +108,7 @@ func TestNamesByResolved(t *testing.T) {
 // The two programs of the name resolvconf, the real ones, from where their paths are
 // those of the host's own files.
 func TestNamesByResolvconf(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range map[string]string{
 		"openresolv": `cp -a "$1"/lib/resolvconf /etc/resolvconf.lib
 			cp "$1"/etc/resolvconf.conf /etc/
@@ -124,6 +126,7 @@ func TestNamesByResolvconf(t *testing.T) {
 			resolvconf --enable-updates`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := namesWorld(t, "")
 			w.run(w.Net.Client, "sh", "-exc", "mount -t tmpfs tmpfs /usr/local/sbin; echo >/etc/resolv.conf; "+prepare+
 				"\nchmod +x /usr/local/sbin/resolvconf", "sh", w.unpacked(name))
@@ -163,6 +166,7 @@ func TestNamesByResolvconf(t *testing.T) {
 // The server's own name is found beside the tunnel: at first, when there is no session,
 // and after a kill, when resolv.conf still names a forwarder that is not there.
 func TestNameOfServer(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range map[string]func(*world){
 		"/etc/resolv.conf": func(w *world) { w.resolvConf(w.provider("dsl")) },
 		"systemd-resolved": func(w *world) {
@@ -171,6 +175,7 @@ func TestNameOfServer(t *testing.T) {
 		},
 	} {
 		t.Run(strings.Trim(name, "/"), func(t *testing.T) {
+			t.Parallel()
 			w := namesWorld(t, "")
 			config, err := os.ReadFile(w.Client.ConfigFile())
 			w.must(err)

@@ -13,6 +13,7 @@ import (
 // A host without a program for it: the file is replaced, and names go through the
 // tunnel and nowhere else, whatever becomes of uplinks, of the file, and of the client.
 func TestNamesByFile(t *testing.T) {
+	t.Parallel()
 	w := namesWorld(t, "")
 	w.resolvConf(w.provider("dsl"))
 	w.says("before", wrongAddr)
@@ -84,6 +85,7 @@ func (w *world) waitConf(when, server string) {
 // An uplink falls silent in the middle of lookups, then the other one: none waits for
 // the C library's five seconds, and none leaves beside the tunnel.
 func TestNamesWhileUplinkDies(t *testing.T) {
+	t.Parallel()
 	w := namesWorld(t, "")
 	w.resolvConf(w.provider("dsl"))
 	w.must(w.Setup.Start(w.patient()))
@@ -110,6 +112,7 @@ func TestNamesWhileUplinkDies(t *testing.T) {
 
 // The client's user has the last word, and a split tunnel changes nothing by itself.
 func TestNamesByChoice(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		more string
 		want netip.Addr
@@ -119,6 +122,7 @@ func TestNamesByChoice(t *testing.T) {
 		"split, with one of his": {"routes = [\"203.0.113.0/24\"]\ndns = [\"" + internet4 + "\"]", rightAddr},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := namesWorld(t, c.more+"\n")
 			w.resolvConf(w.provider("dsl"))
 			w.must(w.Setup.Start(w.patient()))
@@ -135,6 +139,7 @@ func TestNamesByChoice(t *testing.T) {
 // Another DNS server has port 53 of all addresses: programs ask the tunnel's servers
 // themselves.
 func TestNamesWithoutForwarder(t *testing.T) {
+	t.Parallel()
 	w := namesWorld(t, "")
 	other, err := w.Net.Client.ListenPacket(w.ctx, "udp4", ":53")
 	w.must(err)

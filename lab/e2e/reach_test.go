@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 // Two networks, each behind a client, are one another's neighbours: whoever
 // connects is seen with its own address, over TCP and UDP of both families.
 func TestSiteToSite(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"streams", "packets"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			c := fast()
 			c.Lan, c.SecondClient, c.SecondLan = true, true, true
 			w := begin(t, c, daemon.Options{
@@ -36,7 +39,7 @@ func TestSiteToSite(t *testing.T) {
 							t.Errorf("%s is seen by %s as %v over %s, want %v", from.host.Name(), to.host.Name(), got, network, from.at[family])
 						}
 					}
-					w.run(from.host, "ping", "-q", "-c", "2", to.at[family].String())
+					w.run(from.host, "ping", "-q", "-c", "2", "-i", "0.2", to.at[family].String())
 					if from.host == w.Net.Lan || from.host == w.Net.Lan2 {
 						c, err := from.host.DialContext(w.patient(), "tcp", w.echoAt(to.host, netip.AddrPortFrom(to.at[family], 0)).String())
 						w.must(err)
@@ -65,8 +68,10 @@ func TestSiteToSite(t *testing.T) {
 
 // A client reaches another one; this one answers, and begins nothing.
 func TestReachOneWay(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"streams", "packets"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			c := fast()
 			c.Lan, c.SecondClient, c.SecondLan = true, true, true
 			w := begin(t, c, daemon.Options{TCP: mode, Laptop: "reach = [\"*\"]\n"})
@@ -88,14 +93,20 @@ func TestReachOneWay(t *testing.T) {
 				at   netip.Addr
 			}{{w.Net.Client2, daemon.Laptop4}, {w.Net.Client2, daemon.Laptop6}, {w.Net.Lan2, w.Net.Lan2Addr4}, {w.Net.Lan2, w.Net.Lan2Addr6}} {
 				at, visits := w.visits(to.host, to.at)
+				var tries sync.WaitGroup
 				for _, from := range []*lab.Host{w.Net.Client, w.Net.Lan} {
-					if out, err := from.Run(w.ctx, "ping", "-c", "1", "-W", "1", to.at.String()); err == nil {
-						t.Errorf("%s reached %v:\n%s", from.Name(), to.at, out)
-					}
-					if out, err := from.Run(w.ctx, "timeout", "1", "bash", "-c", fmt.Sprintf("</dev/tcp/%v/%d", at.Addr(), at.Port())); err == nil {
-						t.Errorf("%s connected to %v:\n%s", from.Name(), at, out)
-					}
+					tries.Go(func() {
+						if out, err := from.Run(w.ctx, "ping", "-c", "1", "-W", "1", to.at.String()); err == nil {
+							t.Errorf("%s reached %v:\n%s", from.Name(), to.at, out)
+						}
+					})
+					tries.Go(func() {
+						if out, err := from.Run(w.ctx, "timeout", "1", "bash", "-c", fmt.Sprintf("</dev/tcp/%v/%d", at.Addr(), at.Port())); err == nil {
+							t.Errorf("%s connected to %v:\n%s", from.Name(), at, out)
+						}
+					})
 				}
+				tries.Wait()
 				if n := visits.Load(); n != 0 {
 					t.Errorf("%d connections came to %v", n, at)
 				}

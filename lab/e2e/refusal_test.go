@@ -17,7 +17,9 @@ import (
 
 // A wrong key on either side is named on both.
 func TestWrongKeys(t *testing.T) {
+	t.Parallel()
 	t.Run("client", func(t *testing.T) {
+		t.Parallel()
 		w := prepare(t, fast(), daemon.Options{})
 		w.must(w.Server.Start(w.patient()))
 		// The client makes itself a new key that the server does not know.
@@ -30,6 +32,7 @@ func TestWrongKeys(t *testing.T) {
 		w.must(w.Stop())
 	})
 	t.Run("server", func(t *testing.T) {
+		t.Parallel()
 		w := prepare(t, fast(), daemon.Options{})
 		w.must(w.Server.Start(w.patient()))
 		config := w.ClientConfig(w.Client, daemon.Options{})
@@ -54,6 +57,7 @@ func (w *world) awaitLog(d *daemon.Daemon, text string) {
 
 // Whatever strangers send, the server goes on.
 func TestNoiseAtTheServer(t *testing.T) {
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{})
 	noise := make([]byte, 100_000)
 	rand.Read(noise)

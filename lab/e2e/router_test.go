@@ -19,6 +19,7 @@ import (
 // A client that is a router sends what the server knows of its networks as it
 // is, and all else with its own address.
 func TestMasqueradeOfUnknownNetworks(t *testing.T) {
+	t.Parallel()
 	c := fast()
 	c.Lan = true
 	w := begin(t, c, daemon.Options{})
@@ -34,7 +35,7 @@ func TestMasqueradeOfUnknownNetworks(t *testing.T) {
 	} {
 		at := w.echoAt(w.Net.Internet, netip.AddrPortFrom(test.origin, 0))
 		for from, want := range map[netip.Addr]netip.Addr{test.known: test.known, test.unknown: test.home} {
-			w.run(w.Net.Lan, "ping", "-q", "-c", "2", "-I", from.String(), test.origin.String())
+			w.run(w.Net.Lan, "ping", "-q", "-c", "2", "-i", "0.2", "-I", from.String(), test.origin.String())
 			d := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 			conn, err := w.Net.Lan.DialWith(w.patient(), d, "tcp", at.String())
 			w.must(err)
@@ -61,6 +62,7 @@ func TestMasqueradeOfUnknownNetworks(t *testing.T) {
 
 // A client is made a router by its own configuration, and is none afterwards.
 func TestForwardingOfAClient(t *testing.T) {
+	t.Parallel()
 	c := fast()
 	c.Lan = true
 	w := prepare(t, c, daemon.Options{ClientMore: "forwarding = true\nmasquerade = \"always\"\n"})
@@ -68,7 +70,7 @@ func TestForwardingOfAClient(t *testing.T) {
 	before := w.snapshot(w.Net.Client)
 	w.must(w.Setup.Start(w.patient()))
 	for _, at := range []netip.Addr{w.Net.InternetAddr4, w.Net.InternetAddr6} {
-		w.run(w.Net.Lan, "ping", "-q", "-c", "2", at.String())
+		w.run(w.Net.Lan, "ping", "-q", "-c", "2", "-i", "0.2", at.String())
 	}
 	if out := w.run(w.Net.Client, "nft", "list", "ruleset"); strings.Contains(out, "192.168.10.0") {
 		t.Errorf("not all is masqueraded:\n%s", out)
@@ -80,6 +82,7 @@ func TestForwardingOfAClient(t *testing.T) {
 // A client that is no router has no table in nftables, which would cost all of
 // its traffic.
 func TestNoTableWithoutRouter(t *testing.T) {
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{})
 	if out := w.run(w.Net.Client, "nft", "list", "ruleset"); out != "" {
 		t.Errorf("there is\n%s", out)
@@ -89,6 +92,7 @@ func TestNoTableWithoutRouter(t *testing.T) {
 // The server says which firewall drops what is forwarded, and what it says
 // mends it.
 func TestForeignFirewall(t *testing.T) {
+	t.Parallel()
 	w := prepare(t, fast(), daemon.Options{})
 	w.run(w.Net.Server, "nft", "add table inet filter; add chain inet filter forward { type filter hook forward priority 0; policy drop; }; "+
 		"add rule inet filter forward ct state established,related accept")
@@ -100,16 +104,18 @@ func TestForeignFirewall(t *testing.T) {
 	_, hint, _ := strings.Cut(w.Server.Log(), `chain="inet filter forward" hint="`)
 	hint, _, _ = strings.Cut(hint, `"`)
 	w.run(w.Net.Server, "sh", "-c", hint)
-	w.run(w.Net.Client, "ping", "-q", "-c", "2", w.Net.InternetAddr4.String())
-	w.run(w.Net.Client, "ping", "-q", "-c", "2", w.Net.InternetAddr6.String())
+	w.run(w.Net.Client, "ping", "-q", "-c", "2", "-i", "0.2", w.Net.InternetAddr4.String())
+	w.run(w.Net.Client, "ping", "-q", "-c", "2", "-i", "0.2", w.Net.InternetAddr6.String())
 	w.must(w.Stop())
 }
 
 // TCP has the segments of the tunnel's MTU, whatever the uplinks have, in both
 // lanes and families: nothing needs to be clamped.
 func TestSegmentsOverSmallUplinks(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"streams", "packets"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			c := fast()
 			c.Lan = true
 			for i := range c.Uplinks {

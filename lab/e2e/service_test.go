@@ -90,6 +90,7 @@ func (w *world) privileges(pid int) map[string]string {
 // With no more than the units give them, the daemons do all that they do as root.
 func TestDaemonsAsServices(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	w := beginService(t, daemon.Options{})
 	for _, d := range []*daemon.Daemon{w.Client, w.Server} {
 		p := w.privileges(d.PID())
@@ -135,6 +136,7 @@ func TestDaemonsAsServices(t *testing.T) {
 
 // The same with packets alone.
 func TestDaemonsAsServicesInPackets(t *testing.T) {
+	t.Parallel()
 	w := beginService(t, daemon.Options{TCP: "packets"})
 	w.curl(w.Net.InternetAddr4, 5_000_000)
 	w.run(w.Net.Client, "ping", "-q", "-c", "3", "-i", "0.1", w.Net.InternetAddr6.String())
@@ -143,6 +145,7 @@ func TestDaemonsAsServicesInPackets(t *testing.T) {
 // Without CAP_BPF streams are not bounded, which the log says once.
 func TestServiceWithoutBPF(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	without := func(role string) []string {
 		c := asService(t, role)
 		for i := range c {
@@ -168,6 +171,7 @@ func TestServiceWithoutBPF(t *testing.T) {
 
 // A daemon of root's keeps what it needs, and nothing else.
 func TestRootGivesUpCapabilities(t *testing.T) {
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{})
 	for _, d := range []*daemon.Daemon{w.Client, w.Server} {
 		p := w.privileges(d.PID())
@@ -185,6 +189,7 @@ func TestRootGivesUpCapabilities(t *testing.T) {
 // NetworkManager gives interfaces MPTCP endpoints: braid neither needs them nor
 // touches them.
 func TestEndpointsOfOthers(t *testing.T) {
+	t.Parallel()
 	w := prepare(t, cellA(), daemon.Options{})
 	for id, uplink := range []string{"dsl", "lte"} {
 		addr := strings.Fields(w.run(w.Net.Client, "ip", "-4", "-br", "addr", "show", "dev", uplink))[2]

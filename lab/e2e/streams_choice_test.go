@@ -20,6 +20,7 @@ func (w *world) addOrigin() {
 // lets travel as packets.
 func TestPacketsByNetwork(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{
 		Tunnel:     "packets = [\"10.77.0.2/32\"]\n",
 		ClientMore: "packets = [\"192.0.2.64/26\", \"2001:db8:b000::/64\"]\n",
@@ -45,6 +46,7 @@ func TestPacketsByNetwork(t *testing.T) {
 // client of packets is never sent streams.
 func TestStreamsOfOneSide(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	for _, test := range []struct {
 		what        string
 		options     daemon.Options
@@ -54,6 +56,7 @@ func TestStreamsOfOneSide(t *testing.T) {
 		{"server of packets", daemon.Options{Tunnel: "tcp = \"packets\"\n"}, "out", ""},
 	} {
 		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
 			w := begin(t, fast(), test.options)
 			for _, at := range []netip.Addr{w.Net.InternetAddr4, w.Net.InternetAddr6} {
 				w.travels(w.Net.Client, w.echoAt(w.Net.Internet, netip.AddrPortFrom(at, 0)), test.out)

@@ -95,6 +95,7 @@ func (w *world) eventually(what string, ok func() bool) {
 // one can do: with a SYN put into its TUN.
 func TestLoopbackOfTheServer(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{})
 	for _, family := range []struct{ from, loopback, open netip.Addr }{
 		{daemon.Home4, netip.MustParseAddr("127.0.0.1"), daemon.Server4},

@@ -18,6 +18,7 @@ import (
 // why.
 func TestEgressRules(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	c := fast()
 	c.SecondClient = true
 	w := begin(t, c, daemon.Options{Tunnel: `
@@ -95,6 +96,7 @@ deny = [":25", "192.0.2.64/26"]
 // With a transparent source hosts beside the server see who the client is.
 func TestTransparentSource(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	c := fast()
 	c.RouteTunnel = []netip.Prefix{daemon.Range4, daemon.Range6}
 	w := begin(t, c, daemon.Options{Tunnel: "nat = false\n\n[egress]\nsource = \"transparent\"\ndeny = [\":25\"]\n"})
@@ -169,6 +171,7 @@ func TestTransparentSource(t *testing.T) {
 // makes room.
 func TestStreamLimit(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	const limit = 5
 	w := begin(t, fast(), daemon.Options{Tunnel: "\n[limits]\nstreams_per_client = 5\n"})
 	to := w.echoAt(w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 0))

@@ -18,6 +18,7 @@ import (
 // work.
 func TestRestartResetsStreams(t *testing.T) {
 	needStreams(t)
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{})
 	s, err := probe.ServeTCPEcho(w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 7).String())
 	w.must(err)

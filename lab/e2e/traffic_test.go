@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -48,13 +47,14 @@ func TestPing(t *testing.T) {
 // An uplink with a small MTU must not show inside: full packets pass, with the
 // don't-fragment bit, and so does bulk.
 func TestFullMTUOverSmallUplink(t *testing.T) {
+	t.Parallel()
 	c := cellA()
 	for i := range c.Uplinks {
 		c.Uplinks[i].MTU = 1428
 	}
 	w := begin(t, c, daemon.Options{})
-	w.run(w.Net.Client, "ping", "-c", "2", "-M", "do", "-s", "1472", w.Net.InternetAddr4.String())
-	w.run(w.Net.Client, "ping", "-c", "2", "-M", "do", "-s", "1452", w.Net.InternetAddr6.String())
+	w.run(w.Net.Client, "ping", "-c", "2", "-i", "0.2", "-M", "do", "-s", "1472", w.Net.InternetAddr4.String())
+	w.run(w.Net.Client, "ping", "-c", "2", "-i", "0.2", "-M", "do", "-s", "1452", w.Net.InternetAddr6.String())
 	w.curl(w.Net.InternetAddr4, 10_000_000)
 	w.curl(w.Net.InternetAddr6, 10_000_000)
 }
@@ -81,6 +81,7 @@ func (w *world) verify(file string, n int64) {
 }
 
 func TestDownloadOverBothUplinks(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	w.curl(w.Net.InternetAddr4, 40_000_000)
 	w.curl(w.Net.InternetAddr6, 20_000_000)
@@ -96,6 +97,7 @@ func TestDownloadOverBothUplinks(t *testing.T) {
 }
 
 func TestIperf3(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	_, err := w.Net.Internet.Start(w.ctx, exec.Command("iperf3", "-s"))
 	w.must(err)
@@ -130,6 +132,7 @@ func TestIperf3(t *testing.T) {
 }
 
 func TestSSH(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	s, err := probe.StartSSHD(w.ctx, w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 22), w.TempDir())
 	w.must(err)
@@ -142,6 +145,7 @@ func TestSSH(t *testing.T) {
 }
 
 func TestDNS(t *testing.T) {
+	t.Parallel()
 	w := begin(t, cellA(), daemon.Options{})
 	answer := netip.MustParseAddr("198.51.100.77")
 	s, err := probe.ServeDNS(w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 53).String(), map[string][]netip.Addr{"braid.test": {answer}})
@@ -156,6 +160,7 @@ func TestDNS(t *testing.T) {
 }
 
 func TestTwoClients(t *testing.T) {
+	t.Parallel()
 	c := fast()
 	c.SecondClient = true
 	w := begin(t, c, daemon.Options{})
@@ -194,14 +199,15 @@ func TestTwoClients(t *testing.T) {
 // A network behind the client reaches the internet, and is reached from the
 // server.
 func TestNetworkBehindClient(t *testing.T) {
+	t.Parallel()
 	c := fast()
 	c.Lan = true
 	w := begin(t, c, daemon.Options{})
 	for _, at := range []netip.Addr{w.Net.InternetAddr4, w.Net.InternetAddr6} {
-		w.run(w.Net.Lan, "ping", "-q", "-c", "2", at.String())
+		w.run(w.Net.Lan, "ping", "-q", "-c", "2", "-i", "0.2", at.String())
 	}
 	for _, at := range []netip.Addr{w.Net.LanAddr4, w.Net.LanAddr6} {
-		w.run(w.Net.Server, "ping", "-q", "-c", "2", at.String())
+		w.run(w.Net.Server, "ping", "-q", "-c", "2", "-i", "0.2", at.String())
 	}
 	s, err := probe.ServeHTTP(w.Net.Internet, netip.AddrPortFrom(w.Net.InternetAddr4, 0).String())
 	w.must(err)
@@ -214,6 +220,7 @@ func TestNetworkBehindClient(t *testing.T) {
 
 // A partial tunnel takes its routes only, and not what is excluded of them.
 func TestPartialTunnel(t *testing.T) {
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{ClientMore: `routes = ["192.0.2.0/24", "2001:db8:b000::/64"]` + "\n" + `exclude = ["192.0.2.128/25"]`})
 	w.run(w.Net.Client, "ping", "-q", "-c", "1", w.Net.InternetAddr4.String())
 	w.run(w.Net.Client, "ping", "-q", "-c", "1", w.Net.InternetAddr6.String())
@@ -226,6 +233,7 @@ func TestPartialTunnel(t *testing.T) {
 
 // The host's own networks stay reachable beside a full tunnel.
 func TestOwnNetworkStaysReachable(t *testing.T) {
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{})
 	out := w.run(w.Net.Client, "ip", "route", "get", "10.1.0.1")
 	if !strings.Contains(out, "dev fast1 ") {
@@ -237,20 +245,10 @@ func TestOwnNetworkStaysReachable(t *testing.T) {
 	}
 }
 
-// A server with an IPv6 address as well as an IPv4 one: subflows of both kinds.
-func TestServerOverIPv6(t *testing.T) {
-	w := prepare(t, fast(), daemon.Options{})
-	config := w.ClientConfig(w.Client, daemon.Options{})
-	config = strings.Replace(config, fmt.Sprintf("%v:%d", w.Net.ServerAddr4, daemon.Port), fmt.Sprintf("[%v]:%d", w.Net.ServerAddr6, daemon.Port), 1)
-	w.must(w.Client.Rewrite(config))
-	w.must(w.Setup.Start(w.patient()))
-	w.curl(w.Net.InternetAddr4, 20_000_000)
-	w.must(w.Stop())
-}
-
 // A packet whose source is not the client's is dropped at the server and
 // counted, and the client goes on.
 func TestForeignSource(t *testing.T) {
+	t.Parallel()
 	w := begin(t, fast(), daemon.Options{})
 	w.run(w.Net.Client, "ip", "addr", "add", "10.99.0.1/32", "dev", "lo")
 	if out, err := w.Net.Client.Run(w.ctx, "ping", "-c", "2", "-i", "0.1", "-W", "1", "-I", "10.99.0.1", w.Net.InternetAddr4.String()); err == nil {

@@ -1,5 +1,10 @@
 // Package e2e tests braid as its users run it: the real program, as client and
 // server in network namespaces over emulated uplinks, with real clients.
+//
+// A test whose verdict is a rate, a delay or a loss runs alone. All others call
+// t.Parallel: they run after those, three at a time in scripts/test.sh, and most of
+// their time they wait. Labs share nothing: each has namespaces and folders of its
+// own, and files where a test changes those of /etc or /run.
 package e2e
 
 import (

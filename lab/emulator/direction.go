@@ -47,7 +47,7 @@ type Counters struct {
 
 	DroppedQueue     uint64 // packets that found the queue full
 	DroppedLoss      uint64 // packets lost at random or in a burst
-	DroppedBlackHole uint64 // packets swallowed by a black hole, or by a link that is down
+	DroppedBlackHole uint64 // packets swallowed by a black hole, or by a link that is down, and those too large
 
 	QueuePackets int // waiting or being serialised now
 	QueueBytes   int
@@ -118,12 +118,16 @@ func (d *Direction) Push(now time.Duration, frame []byte) bool {
 	}
 	d.advance(int64(now))
 	size := max(int64(len(frame))-ethernetHeader, 0)
+	if most := int64(d.shape.LargestPacket); most > 0 && size > most {
+		d.counters.DroppedBlackHole++
+		return false
+	}
 	full := d.shape.Rate > 0 && d.queue.len > 0 && d.queued+size > d.limit
 	if full || d.queue.len+d.wire.len >= maxPackets {
 		d.counters.DroppedQueue++
 		return false
 	}
-	if d.shape.StripMPTCP {
+	if d.shape.StripMPTCP || d.shape.StripMPTCPData && !isSYN(frame) {
 		stripMPTCP(frame)
 	}
 	if d.queue.len == 0 {

@@ -95,6 +95,12 @@ type Shape struct {
 	// StripMPTCP puts no-operation options in the place of Multipath TCP's in
 	// all TCP segments that arrive, as some middleboxes do.
 	StripMPTCP bool
+	// StripMPTCPData is StripMPTCP for all segments but SYNs.
+	StripMPTCPData bool
+
+	// LargestPacket, in IP bytes, swallows what is larger without telling anybody,
+	// as a router does whose ICMP is filtered; 0 is no limit.
+	LargestPacket int
 }
 
 // Loss is how packets are lost: independently with probability Random, or in
@@ -142,6 +148,9 @@ func (s Shape) Validate() error {
 	}
 	if s.QueueTime < 0 || s.QueueTime > time.Minute {
 		bad("queue time %v is outside 0 to 1m", s.QueueTime)
+	}
+	if s.LargestPacket < 0 {
+		bad("largest packet of %d bytes is negative", s.LargestPacket)
 	}
 	if s.QueueBytes < 0 {
 		bad("queue of %d bytes is negative", s.QueueBytes)

@@ -46,11 +46,31 @@ func stripMPTCP(frame []byte) bool {
 	return changed
 }
 
+// isSYN reports whether a frame is a TCP segment with that flag.
+func isSYN(frame []byte) bool {
+	tcp := tcpSegment(frame)
+	return tcp != nil && tcp[13]&0x02 != 0
+}
+
 // tcpOptions returns the TCP options of a frame and the two bytes of its TCP
 // checksum, which are in the frame; nothing if it has none.
 func tcpOptions(frame []byte) (options, checksum []byte) {
-	if len(frame) < ethernetHeader+1 {
+	tcp := tcpSegment(frame)
+	if tcp == nil {
 		return nil, nil
+	}
+	size := int(tcp[12]>>4) * 4
+	if size < 20 || size > len(tcp) {
+		return nil, nil
+	}
+	return tcp[20:size], tcp[16:18]
+}
+
+// tcpSegment returns a frame's TCP header, whole but for the options, and what
+// follows; nothing if it has none.
+func tcpSegment(frame []byte) []byte {
+	if len(frame) < ethernetHeader+1 {
+		return nil
 	}
 	ip := frame[ethernetHeader:]
 	var header int
@@ -59,25 +79,21 @@ func tcpOptions(frame []byte) (options, checksum []byte) {
 		header = int(ip[0]&0xf) * 4
 		// A fragment that is not the first has no TCP header.
 		if header < 20 || len(ip) < header || ip[9] != protocolTCP || binary.BigEndian.Uint16(ip[6:])&0x1fff != 0 {
-			return nil, nil
+			return nil
 		}
 	case etherIPv6:
 		header = 40
 		if len(ip) < header || ip[6] != protocolTCP {
-			return nil, nil
+			return nil
 		}
 	default:
-		return nil, nil
+		return nil
 	}
 	tcp := ip[header:]
 	if len(tcp) < 20 {
-		return nil, nil
+		return nil
 	}
-	size := int(tcp[12]>>4) * 4
-	if size < 20 || size > len(tcp) {
-		return nil, nil
-	}
-	return tcp[20:size], tcp[16:18]
+	return tcp
 }
 
 // replace sets options[i] and updates the checksum by equation 3 of RFC 1624.

@@ -151,3 +151,37 @@ func TestShapeStripsMPTCP(t *testing.T) {
 		}
 	}
 }
+
+// With StripMPTCPData a SYN keeps its options, and packets that are too large go
+// nowhere.
+func TestStripDataAndLargestPacket(t *testing.T) {
+	option := []byte{optionMPTCP, 4, 0, 0}
+	for _, v6 := range []bool{false, true} {
+		for _, syn := range []bool{false, true} {
+			frame := tcpFrame(v6, option, []byte("data"))
+			if syn {
+				tcpSegment(frame)[13] = 0x02
+			}
+			if isSYN(frame) != syn {
+				t.Fatalf("v6 %v: a SYN is not seen", v6)
+			}
+			d, err := New(Shape{StripMPTCPData: true, LargestPacket: len(frame) - ethernetHeader}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !d.Push(0, frame) {
+				t.Fatal("dropped")
+			}
+			got, delivered, ok := d.Pop(0)
+			if options, _ := tcpOptions(got); !ok || !delivered || (options[0] == optionMPTCP) != syn {
+				t.Errorf("v6 %v, SYN %v: options %v", v6, syn, options)
+			}
+			if d.Push(0, tcpFrame(v6, option, []byte("data."))) {
+				t.Error("one byte too many came through")
+			}
+			if n := d.Counters(0).DroppedBlackHole; n != 1 {
+				t.Errorf("%d counted", n)
+			}
+		}
+	}
+}

@@ -184,7 +184,8 @@ func TestLifeOfPackage(t *testing.T) {
 	// Configured as root, and run as braid.
 	serverKey, clientKey := server.do("braid", "keygen", "/etc/braid/server.key"), client.do("braid", "keygen", "/etc/braid/client.key")
 	server.write("/etc/braid/server.toml", fmt.Sprintf("private_key_file = \"server.key\"\n[[client]]\nname = \"home\"\npublic_key = %q\n", clientKey))
-	client.write("/etc/braid/client.toml", fmt.Sprintf("server = [\"%v\"]\nserver_public_key = %q\nprivate_key_file = \"client.key\"\n", net.ServerAddr4, serverKey))
+	clientConfig := fmt.Sprintf("server = [\"%v\"]\nserver_public_key = %q\nprivate_key_file = \"client.key\"\n", net.ServerAddr4, serverKey)
+	client.write("/etc/braid/client.toml", clientConfig)
 	for _, r := range both {
 		r.do("systemctl", "start", "braid-"+r.role)
 		if s := r.unit("ActiveState"); s != "active" {
@@ -195,6 +196,7 @@ func TestLifeOfPackage(t *testing.T) {
 		}
 	}
 	up(client)
+	aGroupReads(client, clientConfig)
 
 	// Root invites, though the server cannot write what it has to read again.
 	pid := server.unit("MainPID")

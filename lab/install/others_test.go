@@ -20,7 +20,7 @@ func TestContentsOfOthers(t *testing.T) {
 		has, lack []string
 	}{
 		{"rpm", `rpm -qlp "$1"`,
-			[]string{"/usr/lib/systemd/system/braid-client@.service", "/usr/lib/sysusers.d/braid.conf", "/usr/share/licenses/braid/LICENSE", "/usr/share/zsh/site-functions/_braid"},
+			[]string{"/usr/lib/systemd/system/braid-client@.service", "/usr/lib/sysusers.d/braid.conf", "/usr/share/licenses/braid/LICENSE", "/usr/share/polkit-1/rules.d/braid.rules", "/usr/share/doc/braid/guide-laptop.md", "/usr/share/zsh/site-functions/_braid"},
 			[]string{"/etc/init.d"}},
 		{"apk", `tar -tzf "$1" | sed 's|^|/|'`,
 			[]string{"/etc/init.d/braid-server", "/etc/init.d/braid-client", "/.post-upgrade", "/.pre-deinstall", "/usr/share/man/man1/braid-uplink.1.gz"},

@@ -46,6 +46,8 @@ const (
 	TypeBacklog Type = 0x09
 	TypeLosses  Type = 0x0a
 	TypeProbe   Type = 0x0b
+	TypeExamine Type = 0x0c
+	TypeVitals  Type = 0x0d
 	TypePacket  Type = 0x10
 	TypeArrived Type = 0x11
 	TypeOpen    Type = 0x20
@@ -82,7 +84,7 @@ func malformed(format string, args ...any) error {
 
 var typeNames = map[Type]string{
 	TypeHello: "hello", TypeWelcome: "welcome", TypeRefuse: "refuse",
-	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypeLosses: "losses", TypeProbe: "probe", TypePacket: "packet", TypeArrived: "arrived",
+	TypePing: "ping", TypePong: "pong", TypeClose: "close", TypeUplinks: "uplinks", TypePath: "path", TypeBacklog: "backlog", TypeLosses: "losses", TypeProbe: "probe", TypeExamine: "examine", TypeVitals: "vitals", TypePacket: "packet", TypeArrived: "arrived",
 	TypeOpen: "open", TypeOpened: "opened", TypeData: "data", TypeFin: "fin",
 	TypeAck: "ack", TypeReset: "reset", TypeResume: "resume", TypeResumed: "resumed",
 	TypeWant: "want", TypeTest: "test", TypeTally: "tally",
@@ -112,6 +114,10 @@ func lengthLimits(t Type) (low, high int, ok bool) {
 		return 1, 1 + maxText, true
 	case TypeProbe:
 		return 0, MaxProbeLen, true
+	case TypeExamine:
+		return examineLen, examineLen, true
+	case TypeVitals:
+		return vitalsLen, vitalsLen + 12 + maxText, true
 	case TypeLosses:
 		return 2, MaxUplinks*(1+maxText+2) + 2, true
 	case TypeUplinks:

@@ -27,6 +27,7 @@ const (
 	KindStreams Kind = 2 // streams that the client opens, one after the other
 	KindReverse Kind = 3 // streams that the server opens, likewise
 	KindPath    Kind = 4 // bound to one uplink, which it watches
+	KindExamine Kind = 5 // asks how the server is and what the way does; no part of a session
 )
 
 // Features of Hello and Welcome.
@@ -104,11 +105,11 @@ func ParseHello(p []byte) (Hello, error) {
 	copy(h.Session[:], c.take(len(h.Session), "hello session"))
 	h.Features = c.u64("hello features")
 	h.Software = c.text("hello software")
-	if c.err == nil && (h.Kind < KindPackets || h.Kind > KindPath) {
+	if c.err == nil && (h.Kind < KindPackets || h.Kind > KindExamine) {
 		c.err = malformed("hello: unknown carrier kind %d", h.Kind)
 	}
-	if c.err == nil && h.Kind != KindPackets && h.Session.IsZero() {
-		c.err = malformed("hello: a carrier of streams without a session")
+	if c.err == nil && h.Kind != KindPackets && h.Session.IsZero() != (h.Kind == KindExamine) {
+		c.err = malformed("hello: a carrier of kind %d with session %v", h.Kind, h.Session)
 	}
 	if c.err == nil && h.Flags&^FlagMPTCP != 0 {
 		c.err = malformed("hello: unknown flags 0x%02x", uint8(h.Flags))
