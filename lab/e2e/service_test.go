@@ -177,8 +177,8 @@ func TestRootGivesUpCapabilities(t *testing.T) {
 		p := w.privileges(d.PID())
 		kept, err := strconv.ParseUint(p["CapEff"], 16, 64)
 		w.must(err)
-		// DAC_OVERRIDE, NET_BIND_SERVICE, NET_ADMIN, PERFMON, BPF (linux/capability.h).
-		const want = 1<<1 | 1<<10 | 1<<12 | 1<<38 | 1<<39
+		// CHOWN, DAC_OVERRIDE, NET_BIND_SERVICE, NET_ADMIN, PERFMON, BPF (linux/capability.h).
+		const want = 1<<0 | 1<<1 | 1<<10 | 1<<12 | 1<<38 | 1<<39
 		if kept != want || p["CapPrm"] != p["CapEff"] || p["CapBnd"] != p["CapEff"] || p["NoNewPrivs"] != "1" {
 			t.Errorf("privileges: %v", p)
 		}
