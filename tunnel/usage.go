@@ -82,7 +82,7 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 	}
 	deltas := map[string]delta{}
 	rtt := map[string]time.Duration{}
-	full := map[string]bool{} // there is a queue, as the path carrier finds
+	waits := map[string]time.Duration{} // in a queue, if there is one, as the path carrier finds
 	seen := make(map[subflowKey]Subflow, len(subflows))
 	for _, up := range u.uplinks {
 		up.Subflows = 0
@@ -101,7 +101,9 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		if s.RTT > 0 && (rtt[name] == 0 || s.RTT < rtt[name]) {
 			rtt[name] = s.RTT
 		}
-		full[name] = full[name] || s.Path && s.MinRTT > 0 && s.RTT > scheduler.QueueFrom(s.MinRTT)
+		if s.Path && s.MinRTT > 0 && s.RTT > scheduler.QueueFrom(s.MinRTT) {
+			waits[name] = s.RTT - s.MinRTT
+		}
 		key := subflowKey{s.Local, s.Remote}
 		seen[key] = s
 		was := u.last[key]
@@ -144,12 +146,8 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 			continue
 		}
 		w := min(float64(elapsed)/float64(usageWindow), 1)
-		rx, acked := d.bond.rx, d.bond.acked
-		if full[name] {
-			rx, acked = d.rx, d.acked
-		}
-		up.rx.Add(now, scheduler.BitRate(float64(rx)*8/elapsed.Seconds()), elapsed, full[name])
-		up.tx.Add(now, scheduler.BitRate(float64(acked)*8/elapsed.Seconds()), elapsed, full[name])
+		addCapacity(&up.rx, now, elapsed, d.bond.rx, d.rx, waits[name])
+		addCapacity(&up.tx, now, elapsed, d.bond.acked, d.acked, waits[name])
 		up.loss.Add(d.bond.segments, d.bond.retransmitted)
 		up.RxBps += w * (float64(d.rx)*8/elapsed.Seconds() - up.RxBps)
 		up.TxBps += w * (float64(d.tx)*8/elapsed.Seconds() - up.TxBps)
@@ -167,6 +165,22 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		}
 	}
 }
+
+// addCapacity takes what bonds, and what all carriers, brought in the time elapsed
+// before now, in bytes, while packets took so much longer than the shortest time.
+// That is a queue of this direction if that much waited in it. Else it is the other
+// one's, or radio, or a busy host: how little somebody asked for is then not all
+// that there is.
+func addCapacity(c *scheduler.Capacity, now time.Time, elapsed time.Duration, bonds, all uint64, wait time.Duration) {
+	full := float64(all)*wait.Seconds() >= queueBytes*elapsed.Seconds()
+	if full {
+		bonds = all
+	}
+	c.Add(now, scheduler.BitRate(float64(bonds)*8/elapsed.Seconds()), elapsed, full)
+}
+
+// queueBytes is a queue: sixteen full packets.
+const queueBytes = 16 * 1500
 
 // line is what is known of an uplink in one direction.
 func (u *usage) line(name string, in bool) scheduler.Line {

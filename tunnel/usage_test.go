@@ -192,20 +192,26 @@ func TestConversationIsNoCapacity(t *testing.T) {
 	flows := []Subflow{{Uplink: "lte"}, {
 		Uplink: "lte", Path: true, RTT: 60 * time.Millisecond, MinRTT: 58 * time.Millisecond, Local: netip.MustParseAddrPort("10.2.0.2:2"),
 	}}
-	talk := func() {
+	carry := func(bytes uint64) {
 		for range 10 {
 			u.sample(now, flows)
 			now = now.Add(500 * time.Millisecond)
-			flows[0].RxBytes += 20_000
+			flows[0].RxBytes += bytes
 		}
 	}
-	talk()
+	const talk = 20_000
+	carry(talk)
 	if l := u.line("lte", true); l.Rate != 20e6 {
 		t.Errorf("%+v", l)
 	}
+	// Packets take longer, and too few bytes came to be what they wait behind.
 	flows[1].RTT = 200 * time.Millisecond
-	talk()
-	if l := u.line("lte", true); l.Rate > 1e6 {
+	carry(talk)
+	if l := u.line("lte", true); l.Rate != 20e6 {
+		t.Errorf("with jitter: %+v", l)
+	}
+	carry(250_000)
+	if l := u.line("lte", true); l.Rate != 4e6 {
 		t.Errorf("with a queue: %+v", l)
 	}
 }
