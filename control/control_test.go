@@ -68,6 +68,14 @@ var sampleServer = &Server{
 	Egress: []EgressCount{{"default", 93}, {"loopback", 5}},
 }
 
+// judged is a status.
+type judged interface{ Judge() }
+
+func init() {
+	sampleClient.Judge()
+	sampleServer.Judge()
+}
+
 // serve serves status on a fresh socket until the test ends.
 func serve(t *testing.T, status any) string { return serveChanges(t, status, Changes{}) }
 
@@ -128,11 +136,12 @@ func TestFieldNames(t *testing.T) {
 			"streams.list.uplinks.share_pct",
 			"uplinks.configured_role", "uplinks.use", "uplinks.since", "uplinks.min_rtt_ms", "uplinks.jitter_ms",
 			"uplinks.deliver_rx_bps", "uplinks.deliver_tx_bps", "uplinks.beats_sent", "uplinks.beats_lost", "uplinks.deaths",
-			"uplinks.cap_bytes", "uplinks.cap_used_bytes", "uplinks.cap_resets", "overflow_engaged", "overflow_reason", "kill_switch",
+			"verdict.level", "verdict.about", "verdict.title", "verdict.text",
+			"gain.factor", "gain.uplink", "gain.alone_bps", "gain.direction", "gain.text", "uplinks.cap_bytes", "uplinks.cap_used_bytes", "uplinks.cap_resets", "overflow_engaged", "overflow_reason", "kill_switch",
 			"events.time", "events.uplink", "events.from", "events.to", "events.reason",
 			"dns.servers", "dns.set_by", "dns.reason", "dns.listen", "dns.queries", "dns.failed", "dns.asked_again", "dns.limited",
 		}},
-		{sampleServer, []string{"role", "clients.name", "clients.state", "clients.addresses", "clients.uplinks",
+		{sampleServer, []string{"role", "verdict.level", "verdict.text", "clients.verdict.level", "clients.gain.factor", "clients.name", "clients.state", "clients.addresses", "clients.uplinks",
 			"clients.streams.open", "clients.streams.list.destination", "clients.carriers.bond", "egress.reason", "egress.decisions"}},
 	}
 	for _, tt := range tests {
@@ -307,6 +316,7 @@ laptop down, 10.77.0.2/24
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			tt.status.(judged).Judge()
 			var b strings.Builder
 			if err := WriteText(&b, tt.status); err != nil {
 				t.Fatal(err)

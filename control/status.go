@@ -28,6 +28,8 @@ const (
 type Client struct {
 	Role       string     `json:"role"` // RoleClient
 	Version    string     `json:"version"`
+	Verdict    Verdict    `json:"verdict"`
+	Gain       Gain       `json:"gain"`
 	Session    Session    `json:"session"`
 	Uplinks    []Uplink   `json:"uplinks"`
 	Streams    Streams    `json:"streams"`
@@ -87,6 +89,7 @@ type Packets struct {
 type Server struct {
 	Role     string   `json:"role"` // RoleServer
 	Version  string   `json:"version"`
+	Verdict  Verdict  `json:"verdict"`
 	Device   string   `json:"device"`
 	Listen   []string `json:"listen"`
 	Clients  []Peer   `json:"clients"`
@@ -111,6 +114,8 @@ type Peer struct {
 	Name       string         `json:"name"`
 	PublicKey  string         `json:"public_key"`
 	State      string         `json:"state"`
+	Verdict    Verdict        `json:"verdict"`
+	Gain       Gain           `json:"gain"`
 	Remote     string         `json:"remote"`
 	MPTCP      bool           `json:"mptcp"`
 	Since      string         `json:"since"` // RFC 3339; empty before the first session

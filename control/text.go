@@ -31,7 +31,7 @@ func (s *Client) text(b *strings.Builder) {
 		head += ", server " + s.Session.Server
 	}
 	writeWrapped(b, "", head)
-	writeWrapped(b, "", s.Verdict().Text)
+	writeWrapped(b, "", s.Verdict.Text)
 	if s.KillSwitch {
 		b.WriteString("kill switch: closed, nothing of the tunnel's leaves beside it\n")
 	}
@@ -39,7 +39,7 @@ func (s *Client) text(b *strings.Builder) {
 		b.WriteString(noUplink)
 	} else {
 		uplinkTable(b, "uplink", "down", "up", s.Uplinks)
-		writeWrapped(b, "", BondingText(s.Uplinks, "down", "up"))
+		writeWrapped(b, "", "bonding: "+s.Gain.Text)
 	}
 	s.overflowText(b)
 	s.PacketLane.text(b)
@@ -64,7 +64,7 @@ func (s *Server) text(b *strings.Builder) {
 		b.WriteByte('\n')
 		writeWrapped(b, "", head)
 		if c.State == SessionUp {
-			writeWrapped(b, "", c.Verdict().Text)
+			writeWrapped(b, "", c.Verdict.Text)
 		}
 		if len(c.Uplinks) > 0 {
 			uplinkTable(b, "from", "received", "sent", c.Uplinks)

@@ -30,6 +30,7 @@ func TestUplinkText(t *testing.T) {
 		Role: RoleClient, Session: Session{State: SessionUp, Device: "braid0", MPTCP: true}, Uplinks: states,
 		OverflowReason: "the bond uplinks have 12 Mb/s to spare",
 	}
+	c.Judge()
 	var status, list strings.Builder
 	if err := WriteText(&status, c); err != nil {
 		t.Fatal(err)
@@ -117,6 +118,7 @@ func TestStatusWidth(t *testing.T) {
 		}, Uplinks: uplinks, OverflowEngaged: true, OverflowReason: long},
 		&Server{Device: "braid0123456789", Listen: slices.Repeat([]string{"192.0.2.107:65535"}, 9), Clients: []Peer{peer}},
 	} {
+		status.(judged).Judge()
 		var b strings.Builder
 		if err := WriteText(&b, status); err != nil {
 			t.Fatal(err)

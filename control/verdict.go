@@ -2,71 +2,105 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Level is how well a client or a server does.
-type Level int
+type Level string
 
 // Levels, the better ones first.
 const (
-	LevelGood   Level = iota // what is to carry does
-	LevelFaulty              // it works, and something is amiss
-	LevelDown                // nothing gets through
+	LevelGood Level = "good" // what is to carry does
+	LevelHeld Level = "held" // as good, with an uplink in quarantine
+	LevelWarn Level = "warn" // it works, and something is amiss
+	LevelBad  Level = "bad"  // nothing gets through
 )
 
-// Verdict tells at a glance whether braid works, and what is at fault.
+// Verdict tells at a glance whether braid works, and what is at fault. Client.Judge
+// and Server.Judge make it; whatever shows it to people takes it from the status.
 type Verdict struct {
-	Level Level
-	// Text is one line for people: first whether it works, then what is at fault
-	// and why.
-	Text string
+	Level Level `json:"level"`
+	// About is what Title is about, for a sign of it: a state of an uplink, or
+	// UseStandby.
+	About string `json:"about"`
+	// Title is what matters most, in a few words: "lte is dead".
+	Title string `json:"title"`
+	// Text is one line: first whether it works, then all that is at fault and why.
+	Text string `json:"text"`
 }
 
-// Verdict judges a client.
-func (s *Client) Verdict() Verdict {
-	return verdictOf(s.Session.State, s.Session.Reason, s.Session.MPTCP, s.Uplinks)
+// Working is whether what is to carry does.
+func (v Verdict) Working() bool { return v.Level == LevelGood || v.Level == LevelHeld }
+
+// Judge sets the verdict and the gain by what the rest of the status says.
+func (s *Client) Judge() {
+	s.Verdict = verdictOf(s.Session.State, s.Session.Reason, s.Session.MPTCP, s.Uplinks)
+	s.Gain = gainOf(s.Uplinks, "down", "up")
 }
 
-// Verdict judges a client as its server sees it.
-func (p *Peer) Verdict() Verdict { return verdictOf(p.State, "", p.MPTCP, p.Uplinks) }
+// mostFaults is of how many clients a server's verdict names the fault.
+const mostFaults = 3
 
-// Verdict judges a server: clients that are away are no fault.
-func (s *Server) Verdict() Verdict {
-	up := 0
+// Judge sets the verdicts and the gains by what the rest of the status says: the
+// server's and those of its clients. Clients that are away are no fault of a server.
+func (s *Server) Judge() {
+	up, bad, about := 0, 0, UplinkUp
 	var faults []string
 	for i := range s.Clients {
 		p := &s.Clients[i]
+		p.Gain = gainOf(p.Uplinks, "in", "out")
 		if p.State != SessionUp {
+			p.Verdict = Verdict{LevelBad, UplinkOff, "Not connected", "not connected"}
 			continue
 		}
 		up++
-		if v := p.Verdict(); v.Level != LevelGood {
-			faults = append(faults, p.Name+" is "+v.Text)
+		p.Verdict = verdictOf(p.State, "", p.MPTCP, p.Uplinks)
+		if p.Verdict.Working() {
+			continue
+		}
+		if bad++; bad == 1 {
+			about = p.Verdict.About
+		}
+		if bad <= mostFaults {
+			faults = append(faults, p.Name+": "+p.Verdict.Title)
 		}
 	}
-	text := fmt.Sprintf("%d of %d clients connected", up, len(s.Clients))
-	if len(faults) > 0 {
-		return Verdict{LevelFaulty, "working, " + text + "; " + strings.Join(faults, "; ")}
+	clients := "clients"
+	if len(s.Clients) == 1 {
+		clients = "client"
 	}
-	return Verdict{LevelGood, "working: " + text}
+	title := fmt.Sprintf("%d of %d %s connected", up, len(s.Clients), clients)
+	switch {
+	case bad > 0:
+		if bad > mostFaults {
+			faults = append(faults, fmt.Sprintf("%d more with a fault", bad-mostFaults))
+		}
+		s.Verdict = Verdict{LevelWarn, about, title, "working, " + title + "; " + strings.Join(faults, "; ")}
+	case up == 0:
+		s.Verdict = Verdict{LevelGood, UseStandby, title, "working: " + title + ", the server waits for them"}
+	default:
+		s.Verdict = Verdict{LevelGood, UplinkUp, title, "working: " + title + ", all is well with them"}
+	}
 }
 
 // verdictOf judges a session, up or down for a reason that may be empty.
 func verdictOf(session, reason string, mptcp bool, uplinks []Uplink) Verdict {
-	var carrying, standing, faults, left []string
+	var carrying, standing, faults, held, left []string
+	amiss := map[string][]string{} // names by state; up are those that carry nothing
 	for i := range uplinks {
 		u := &uplinks[i]
 		name := ShortName(u.Interface)
 		switch {
 		case u.State == UplinkOff:
 		case u.State == UplinkQuarantined:
-			left = append(left, u.Fault())
+			held, left = append(held, name), append(left, u.Fault())
 			if u.Use == UseActive {
 				carrying = append(carrying, name)
 			}
 		case u.Fault() != "":
 			faults = append(faults, u.Fault())
+			amiss[u.State] = append(amiss[u.State], name)
 		case u.Use == UseStandby:
 			standing = append(standing, name)
 		default:
@@ -78,33 +112,51 @@ func verdictOf(session, reason string, mptcp bool, uplinks []Uplink) Verdict {
 		if reason != "" {
 			text += ": " + oneLine(reason)
 		}
-		return Verdict{LevelDown, strings.Join(append([]string{text}, faults...), "; ")}
+		return Verdict{LevelBad, UplinkDead, "Not connected", strings.Join(append([]string{text}, faults...), "; ")}
 	}
-	if len(carrying) == 0 && len(uplinks) > 0 {
-		return Verdict{LevelDown, strings.Join(append([]string{"not working: no uplink carries"}, faults...), "; ")}
+	var v Verdict
+	dead, empty, probing := amiss[UplinkDead], amiss[UplinkUp], amiss[UplinkProbing]
+	none := len(carrying) == 0 && len(uplinks) > 0
+	switch {
+	case len(dead) > 0:
+		v = Verdict{About: UplinkDead, Title: are(dead, "is", "are") + " dead"}
+	case !mptcp:
+		v = Verdict{About: UplinkLate, Title: "One uplink only"}
+	case len(empty) > 0:
+		v = Verdict{About: UplinkLate, Title: are(empty, "carries", "carry") + " nothing"}
+	case len(probing) > 0:
+		v = Verdict{About: UplinkProbing, Title: are(probing, "is", "are") + " being tried"}
+	case none:
+		v = Verdict{About: UplinkLate, Title: "No uplink carries"}
+	case len(faults) > 0: // states of another version
+		v = Verdict{About: UplinkLate, Title: "An uplink is amiss"}
+	case len(held) > 0:
+		v = Verdict{LevelHeld, UplinkQuarantined, are(held, "is", "are") + " quarantined", ""}
+	default:
+		v = Verdict{LevelGood, UplinkUp, "All well", ""}
+	}
+	if none {
+		v.Level, v.Text = LevelBad, strings.Join(slices.Concat([]string{"not working: no uplink carries"}, faults, left), "; ")
+		return v
 	}
 	if !mptcp {
 		faults = append(faults, "the connection is plain TCP, which uses one uplink at a time")
+	}
+	if len(faults) > 0 {
+		v.Level = LevelWarn
 	}
 	text := "working"
 	switch {
 	case len(carrying) == 0:
 	case len(carrying) == 1 && len(faults) > 0:
 		text += " on " + carrying[0] + " alone"
-	case len(carrying) == 1:
-		text += ": " + carrying[0] + " carries"
 	default:
-		text += ": " + listed(carrying) + " carry"
+		text += ": " + are(carrying, "carries", "carry")
 	}
-	if len(standing) == 1 {
-		text += ", " + standing[0] + " stands by"
-	} else if len(standing) > 1 {
-		text += ", " + listed(standing) + " stand by"
+	if len(standing) > 0 {
+		text += ", " + are(standing, "stands by", "stand by")
 	}
-	v := Verdict{LevelGood, strings.Join(append(append([]string{text}, faults...), left...), "; ")}
-	if len(faults) > 0 {
-		v.Level = LevelFaulty
-	}
+	v.Text = strings.Join(slices.Concat([]string{text}, faults, left), "; ")
 	return v
 }
 
@@ -129,52 +181,16 @@ func (u *Uplink) Fault() string {
 	return name + " is " + u.State + reason
 }
 
-// BondingText says what it brings now to use several uplinks together: how much
-// all of them carry, beside what the fastest could alone, as far as is known of
-// it. received and sent are the directions' names.
-func BondingText(uplinks []Uplink, received, sent string) string {
-	var total, best [2]float64
-	var name [2]string
-	works := 0
-	for i := range uplinks {
-		u := &uplinks[i]
-		now, most := [2]float64{u.RxBps, u.TxBps}, [2]float64{u.DeliverRxBps, u.DeliverTxBps}
-		if u.State != UplinkUp && u.State != UplinkLate && u.State != UplinkQuarantined {
-			continue // its rates are of the last second
-		}
-		works++
-		for d := range now {
-			total[d] += now[d]
-			if alone := max(now[d], most[d]); alone > best[d] {
-				best[d], name[d] = alone, ShortName(u.Interface)
-			}
-		}
+// are is names with what one of them does or many do; of more than three, how many.
+func are(names []string, one, many string) string {
+	switch n := len(names); {
+	case n == 1:
+		return names[0] + " " + one
+	case n > 3:
+		return fmt.Sprintf("%d uplinks %s", n, many)
+	default:
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1] + " " + many
 	}
-	d, word := 0, received
-	if total[1] > total[0] {
-		d, word = 1, sent
-	}
-	const idle = 100e3 // bits per second
-	switch {
-	case works == 0:
-		return "bonding: no uplink works"
-	case works == 1:
-		return "bonding: no gain, one uplink works"
-	case total[d] < idle:
-		return "bonding: nothing to gain, next to no traffic"
-	case total[d] < 1.05*best[d]:
-		return fmt.Sprintf("bonding: no gain, %s alone has %s %s", name[d], FormatRate(best[d]), word)
-	}
-	return fmt.Sprintf("bonding: %.1f times %s alone (%s %s)", total[d]/best[d], name[d], FormatRate(best[d]), word)
-}
-
-// listed is names as people list them; of many, how many.
-func listed(names []string) string {
-	if n := len(names); n > 3 {
-		return fmt.Sprintf("%d uplinks", n)
-	}
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 // oneLine is a text without line breaks.

@@ -1,6 +1,9 @@
 package control
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestVerdict(t *testing.T) {
 	up := func(name string) Uplink {
@@ -15,30 +18,43 @@ func TestVerdict(t *testing.T) {
 		session Session
 		uplinks []Uplink
 		level   Level
+		about   string
+		title   string
 		text    string
 	}{
-		{"two", session, []Uplink{up("dsl"), up("lte")}, LevelGood, "working: dsl and lte carry"},
-		{"four", session, []Uplink{up("a"), up("b"), up("c"), up("d")}, LevelGood, "working: 4 uplinks carry"},
+		{"two", session, []Uplink{up("dsl"), up("lte")}, LevelGood, "up", "All well", "working: dsl and lte carry"},
+		{"four", session, []Uplink{up("a"), up("b"), up("c"), up("d")}, LevelGood, "up", "All well", "working: 4 uplinks carry"},
 		{"one stands by, one is off", session, []Uplink{up("dsl"), with("lte", UplinkUp, UseStandby, "its role is backup"), with("wlan0", UplinkOff, UseNone, "its role is never")},
-			LevelGood, "working: dsl carries, lte stands by"},
+			LevelGood, "up", "All well", "working: dsl carries, lte stands by"},
 		{"one is dead", session, []Uplink{up("dsl"), with("lte", UplinkDead, UseNone, "no answer\nfor 3 s")},
-			LevelFaulty, "working on dsl alone; lte is dead: no answer for 3 s"},
+			LevelWarn, "dead", "lte is dead", "working on dsl alone; lte is dead: no answer for 3 s"},
 		{"two are dead", session, []Uplink{up("dsl"), up("lte"), with("a", UplinkDead, UseNone, ""), with("b", UplinkProbing, UseNone, "it has yet to answer steadily")},
-			LevelFaulty, "working: dsl and lte carry; a is dead; b is probing: it has yet to answer steadily"},
-		{"one is late", session, []Uplink{up("dsl"), with("lte", UplinkLate, UseActive, "no answer for 140 ms")}, LevelGood, "working: dsl and lte carry"},
+			LevelWarn, "dead", "a is dead", "working: dsl and lte carry; a is dead; b is probing: it has yet to answer steadily"},
+		{"one is late", session, []Uplink{up("dsl"), with("lte", UplinkLate, UseActive, "no answer for 140 ms")}, LevelGood, "up", "All well", "working: dsl and lte carry"},
 		{"quarantined", session, []Uplink{up("dsl"), with("sat", UplinkQuarantined, UseStandby, "2.0 Mb/s make nothing faster")},
-			LevelGood, "working: dsl carries; sat is quarantined: 2.0 Mb/s make nothing faster"},
+			LevelHeld, "quarantined", "sat is quarantined", "working: dsl carries; sat is quarantined: 2.0 Mb/s make nothing faster"},
 		{"without subflow", session, []Uplink{up("dsl"), with("lte", UplinkUp, UseActive, "its subflow is not there yet")},
-			LevelFaulty, "working on dsl alone; lte carries nothing: its subflow is not there yet"},
+			LevelWarn, "late", "lte carries nothing", "working on dsl alone; lte carries nothing: its subflow is not there yet"},
 		{"plain TCP", Session{State: SessionUp}, []Uplink{up("dsl")},
-			LevelFaulty, "working on dsl alone; the connection is plain TCP, which uses one uplink at a time"},
-		{"nothing carries", session, []Uplink{with("dsl", UplinkDead, UseNone, "no answer for 9 s")}, LevelDown, "not working: no uplink carries; dsl is dead: no answer for 9 s"},
-		{"no session", Session{State: SessionDown, Reason: "connection refused"}, []Uplink{up("dsl")}, LevelDown, "not working: no session with the server: connection refused"},
+			LevelWarn, "late", "One uplink only", "working on dsl alone; the connection is plain TCP, which uses one uplink at a time"},
+		{"nothing carries", session, []Uplink{with("dsl", UplinkDead, UseNone, "no answer for 9 s")}, LevelBad, "dead", "dsl is dead", "not working: no uplink carries; dsl is dead: no answer for 9 s"},
+		{"no session", Session{State: SessionDown, Reason: "connection refused"}, []Uplink{up("dsl")}, LevelBad, "dead", "Not connected", "not working: no session with the server: connection refused"},
+		{"two are tried", session, []Uplink{up("dsl"), with("a", UplinkProbing, UseNone, ""), with("b", UplinkProbing, UseNone, "")},
+			LevelWarn, "probing", "a and b are being tried", "working on dsl alone; a is probing; b is probing"},
+		{"three are dead", session, []Uplink{up("dsl"), with("a", UplinkDead, UseNone, ""), with("b", UplinkDead, UseNone, ""), with("c", UplinkDead, UseNone, "")},
+			LevelWarn, "dead", "a, b and c are dead", "working on dsl alone; a is dead; b is dead; c is dead"},
+		{"two stand by", session, []Uplink{up("dsl"), with("a", UplinkUp, UseStandby, ""), with("b", UplinkUp, UseStandby, "")},
+			LevelGood, "up", "All well", "working: dsl carries, a and b stand by"},
+		{"all stand by", session, []Uplink{with("a", UplinkUp, UseStandby, "")}, LevelBad, "late", "No uplink carries", "not working: no uplink carries"},
+		{"a state of another version", session, []Uplink{up("dsl"), with("a", "asleep", UseNone, "")},
+			LevelWarn, "late", "An uplink is amiss", "working on dsl alone; a is asleep"},
+		{"no uplinks yet", session, nil, LevelGood, "up", "All well", "working"},
 	}
 	for _, tt := range tests {
-		v := (&Client{Session: tt.session, Uplinks: tt.uplinks}).Verdict()
-		if v.Level != tt.level || v.Text != tt.text {
-			t.Errorf("%s: level %d, %q; want %d, %q", tt.name, v.Level, v.Text, tt.level, tt.text)
+		c := &Client{Session: tt.session, Uplinks: tt.uplinks}
+		c.Judge()
+		if want := (Verdict{tt.level, tt.about, tt.title, tt.text}); c.Verdict != want {
+			t.Errorf("%s: %+v, want %+v", tt.name, c.Verdict, want)
 		}
 	}
 }
@@ -47,39 +63,28 @@ func TestVerdict(t *testing.T) {
 func TestServerVerdict(t *testing.T) {
 	good := []Uplink{{Interface: "dsl", State: UplinkUp, Use: UseActive, Subflows: 1}}
 	s := &Server{Clients: []Peer{{Name: "home", State: SessionUp, MPTCP: true, Uplinks: good}, {Name: "laptop", State: SessionDown}}}
-	if v := s.Verdict(); v != (Verdict{LevelGood, "working: 1 of 2 clients connected"}) {
+	judged := func(want Verdict) {
+		t.Helper()
+		if s.Judge(); s.Verdict != want {
+			t.Errorf("%+v, want %+v", s.Verdict, want)
+		}
+	}
+	well := Verdict{LevelGood, "up", "1 of 2 clients connected", "working: 1 of 2 clients connected, all is well with them"}
+	judged(well)
+	if v := s.Clients[1].Verdict; v != (Verdict{LevelBad, "off", "Not connected", "not connected"}) {
 		t.Errorf("%+v", v)
 	}
 	s.Clients[0].Uplinks = []Uplink{{Interface: "dsl", State: UplinkUp, Use: UseActive, Reason: "answers in 31 ms"}} // what the client said
-	if v := s.Verdict(); v.Level != LevelGood {
-		t.Errorf("%+v", v)
-	}
+	judged(well)
 	s.Clients[0].Uplinks = append(good, Uplink{Interface: "lte", State: UplinkDead})
-	if v := s.Verdict(); v != (Verdict{LevelFaulty, "working, 1 of 2 clients connected; home is working on dsl alone; lte is dead"}) {
-		t.Errorf("%+v", v)
+	judged(Verdict{LevelWarn, "dead", "1 of 2 clients connected", "working, 1 of 2 clients connected; home: lte is dead"})
+	if v := s.Clients[0].Verdict.Text; v != "working on dsl alone; lte is dead" {
+		t.Error(v)
 	}
-}
-
-func TestBondingText(t *testing.T) {
-	uplink := func(name string, rx, tx, mostRx float64) Uplink {
-		return Uplink{Interface: name, State: UplinkUp, RxBps: rx, TxBps: tx, DeliverRxBps: mostRx}
-	}
-	dead := uplink("lte", 0, 0, 90e6)
-	dead.State = UplinkDead
-	tests := []struct {
-		uplinks []Uplink
-		want    string
-	}{
-		{nil, "bonding: no uplink works"},
-		{[]Uplink{uplink("dsl", 48e6, 0, 0), dead}, "bonding: no gain, one uplink works"},
-		{[]Uplink{uplink("dsl", 10e3, 0, 0), uplink("lte", 10e3, 0, 0)}, "bonding: nothing to gain, next to no traffic"},
-		{[]Uplink{uplink("dsl", 40e6, 0, 50e6), uplink("lte", 10e6, 0, 0)}, "bonding: no gain, dsl alone has 50.0 Mb/s down"},
-		{[]Uplink{uplink("dsl", 48e6, 0, 50e6), uplink("lte", 27e6, 0, 0), dead}, "bonding: 1.5 times dsl alone (50.0 Mb/s down)"},
-		{[]Uplink{uplink("dsl", 1e6, 8e6, 50e6), uplink("lte", 1e6, 8e6, 0)}, "bonding: 2.0 times dsl alone (8.0 Mb/s up)"},
-	}
-	for _, tt := range tests {
-		if got := BondingText(tt.uplinks, "down", "up"); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
-		}
-	}
+	s.Clients = slices.Repeat(s.Clients[:1], 5)
+	judged(Verdict{LevelWarn, "dead", "5 of 5 clients connected",
+		"working, 5 of 5 clients connected; home: lte is dead; home: lte is dead; home: lte is dead; 2 more with a fault"})
+	s.Clients = s.Clients[:1]
+	s.Clients[0].State = SessionDown
+	judged(Verdict{LevelGood, "standby", "0 of 1 client connected", "working: 0 of 1 client connected, the server waits for them"})
 }

@@ -81,6 +81,7 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 			Time: e.Time.UTC().Format(time.RFC3339Nano), Uplink: e.Uplink, From: e.From.String(), To: e.To.String(), Reason: e.Reason,
 		})
 	}
+	c.Judge()
 	return c
 }
 
@@ -167,6 +168,7 @@ func serverStatus(cfg *config.Server, listen []string, s tunnel.ServerStatus, eg
 		}
 		c.Clients = append(c.Clients, peer)
 	}
+	c.Judge()
 	return c
 }
 

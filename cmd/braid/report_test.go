@@ -69,7 +69,7 @@ func TestClientStatusOfUplinks(t *testing.T) {
 	if d := cmp.Diff([]control.Event{{Time: since, Uplink: "wifi", From: "up", To: "dead", Reason: "it is down"}}, got.Events); d != "" {
 		t.Error(d)
 	}
-	if got.Role != "client" || got.Session.State != "up" || got.Session.RTTms != 31.5 || !got.Session.MPTCP || got.Carriers.Bond != 1 {
+	if got.Verdict.Level != control.LevelWarn || got.Gain.Text == "" || got.Role != "client" || got.Session.State != "up" || got.Session.RTTms != 31.5 || !got.Session.MPTCP || got.Carriers.Bond != 1 {
 		t.Errorf("session %+v, carriers %+v", got.Session, got.Carriers)
 	}
 
@@ -91,16 +91,20 @@ func TestServerStatus(t *testing.T) {
 	}}, []egress.Count{{Reason: egress.Loopback, Decisions: 4}})
 	key := "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	want := []control.Peer{
-		{Name: "home", PublicKey: key, State: "up", Remote: "198.51.100.1:5", MPTCP: true, Since: "2026-11-21T10:00:00Z", Addresses: address,
+		{Name: "home", PublicKey: key, State: "up",
+			Verdict: control.Verdict{Level: "warn", About: "dead", Title: "203.0.113.1 is dead", Text: "working on 198.51.100.1 alone; 203.0.113.1 is dead"},
+			Gain:    control.Gain{Text: "no gain, one uplink works"}, Remote: "198.51.100.1:5", MPTCP: true, Since: "2026-11-21T10:00:00Z", Addresses: address,
 			Uplinks: []control.Uplink{
 				{Interface: "198.51.100.1", State: "up", MPTCP: true, Subflows: 1}, {Interface: "203.0.113.1", State: "dead"},
 			}, Packets: control.Packets{Spoofed: 2}, Carriers: control.Carriers{Bond: 1}, Streams: control.Streams{List: []control.Stream{}}},
-		{Name: "laptop", PublicKey: key, State: "down", Uplinks: []control.Uplink{}, Streams: control.Streams{List: []control.Stream{}}},
+		{Name: "laptop", PublicKey: key, State: "down",
+			Verdict: control.Verdict{Level: "bad", About: "off", Title: "Not connected", Text: "not connected"},
+			Gain:    control.Gain{Text: "no uplink works"}, Uplinks: []control.Uplink{}, Streams: control.Streams{List: []control.Stream{}}},
 	}
 	if d := cmp.Diff(want, got.Clients, equatePrefixes); d != "" {
 		t.Error(d)
 	}
-	if got.Rejected != 3 || got.Role != "server" || got.Device != "braid0" {
+	if got.Verdict.Level != control.LevelWarn || got.Rejected != 3 || got.Role != "server" || got.Device != "braid0" {
 		t.Errorf("%+v", got)
 	}
 }

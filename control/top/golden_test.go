@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 // client is a client that does well: two uplinks of a household, one more as a
 // backup, and a download.
 func client() *control.Client {
-	return &control.Client{
+	c := &control.Client{
 		Role:    control.RoleClient,
 		Session: control.Session{State: control.SessionUp, Device: "braid0", Server: "192.0.2.1:443", MPTCP: true, RTTms: 31.2},
 		Uplinks: []control.Uplink{
@@ -60,6 +60,8 @@ func client() *control.Client {
 			{Time: "2026-11-22T09:12:31.5Z", Uplink: "lte", From: control.UplinkProbing, To: control.UplinkUp, Reason: "it answers steadily"},
 		},
 	}
+	c.Judge()
+	return c
 }
 
 func deadClient() *control.Client {
@@ -89,6 +91,7 @@ func downClient() *control.Client {
 		u.Subflows, u.RxBps, u.TxBps = 0, 0, 0
 	}
 	c.Streams = control.Streams{}
+	c.Judge()
 	return c
 }
 
@@ -131,10 +134,12 @@ func show(m *Model, status func() any) {
 		switch s := s.(type) {
 		case *control.Client:
 			change(s.Uplinks, &s.PacketLane)
+			s.Judge()
 		case *control.Server:
 			for j := range s.Clients {
 				change(s.Clients[j].Uplinks, &s.Clients[j].PacketLane)
 			}
+			s.Judge()
 		}
 		m.Update(Told{began.Add(time.Duration(i) * 250 * time.Millisecond), s})
 	}

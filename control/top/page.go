@@ -127,14 +127,19 @@ func (m *Model) draw(p *page) []string {
 // known.
 func (m *Model) level(p *page) control.Level {
 	if m.lost != nil && m.frozen == nil {
-		return control.LevelDown
+		return control.LevelBad
 	}
 	return p.verdict.Level
 }
 
 // head is the first line: who it is and how it does.
 func (m *Model) head(p *page) string {
-	word := [...]string{control.LevelGood: "WORKING", control.LevelFaulty: "FAULT", control.LevelDown: "DOWN"}[p.verdict.Level]
+	word := "DOWN"
+	if p.verdict.Working() {
+		word = "WORKING"
+	} else if p.verdict.Level == control.LevelWarn {
+		word = "FAULT"
+	}
 	switch {
 	case m.frozen != nil:
 		word = "FROZEN"
@@ -252,7 +257,7 @@ func (m *Model) divide(p *page) room {
 func (m *Model) footer() string {
 	switch {
 	case m.asked != nil:
-		return banners[control.LevelFaulty].Render(clean(m.asked.text))
+		return banners[control.LevelWarn].Render(clean(m.asked.text))
 	case m.note.text != "" && m.now.Sub(m.note.at) < noteAge:
 		if m.note.bad {
 			return bad.Render(clean(m.note.text))

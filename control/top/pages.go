@@ -17,7 +17,7 @@ var (
 // clientPage is the view of a client.
 func clientPage(s *seen, c *control.Client) *page {
 	p := &page{
-		title: clean("client " + c.Session.Device), verdict: c.Verdict(), words: clientWords, link: true,
+		title: clean("client " + c.Session.Device), verdict: c.Verdict, words: clientWords, link: true,
 		streams: &c.Streams, lane: &c.PacketLane, counts: s.past[clientKey("")], events: c.Events,
 		empty: "  no uplink: no interface has a default route, or the configuration allows none",
 	}
@@ -33,7 +33,7 @@ func clientPage(s *seen, c *control.Client) *page {
 	if c.KillSwitch {
 		p.facts = append(p.facts, "kill switch closed")
 	}
-	p.sum = sum(c.Uplinks, clientWords)
+	p.sum = sum(c.Uplinks, clientWords, c.Gain)
 	p.uplinks("UPLINK", s, "", c.Uplinks)
 	return p
 }
@@ -41,7 +41,7 @@ func clientPage(s *seen, c *control.Client) *page {
 // peerPage is the view of one of a server's clients.
 func peerPage(s *seen, c *control.Peer) *page {
 	p := &page{
-		title: clean("server, client " + c.Name), verdict: c.Verdict(), words: serverWords, link: true,
+		title: clean("server, client " + c.Name), verdict: c.Verdict, words: serverWords, link: true,
 		streams: &c.Streams, lane: &c.PacketLane, counts: s.past[clientKey(c.Name)],
 		empty: "  no uplink: the client is not connected",
 	}
@@ -51,7 +51,7 @@ func peerPage(s *seen, c *control.Peer) *page {
 	for _, a := range c.Addresses {
 		p.facts = append(p.facts, a.Addr().String())
 	}
-	p.sum = sum(c.Uplinks, serverWords)
+	p.sum = sum(c.Uplinks, serverWords, c.Gain)
 	p.uplinks("FROM", s, c.Name, c.Uplinks)
 	return p
 }
@@ -64,14 +64,14 @@ func mptcp(yes bool) string {
 }
 
 // sum is the rates of all uplinks together, and what it brings.
-func sum(uplinks []control.Uplink, words [2]string) string {
+func sum(uplinks []control.Uplink, words [2]string, gain control.Gain) string {
 	var rx, tx float64
 	for i := range uplinks {
 		rx += uplinks[i].RxBps
 		tx += uplinks[i].TxBps
 	}
 	return fmt.Sprintf("%s %s  %s %s  ", words[0], bold.Render(fmt.Sprintf("%-10s", control.FormatRate(rx))),
-		words[1], bold.Render(fmt.Sprintf("%-10s", control.FormatRate(tx)))) + clean(control.BondingText(uplinks, words[0], words[1]))
+		words[1], bold.Render(fmt.Sprintf("%-10s", control.FormatRate(tx)))) + clean("bonding: "+gain.Text)
 }
 
 // uplinks adds a session's uplinks, of the client of that name.
@@ -126,7 +126,7 @@ func detail(u *control.Uplink) string {
 // serverPage is the view of a server: its clients.
 func serverPage(s *seen, c *control.Server) *page {
 	p := &page{
-		title: clean("server " + c.Device), verdict: c.Verdict(), words: serverWords,
+		title: clean("server " + c.Device), verdict: c.Verdict, words: serverWords,
 		facts:   []string{clean("listens on " + strings.Join(c.Listen, " "))},
 		empty:   "  no client: braid invite NAME makes one",
 		columns: []column{{"CLIENT", false, 10}, {"STATE", false, 9}, {"RECV", true, 8}, {"SENT", true, 7}, {"UPLINKS", false, 6}, {"STREAMS", true, 4}, {"SINCE", true, 3}, {"ADDRESS", false, 2}},
@@ -162,11 +162,11 @@ func clientRow(s *seen, c *control.Peer) row {
 	state, style := cell{c.State, good}, plainStyle
 	uplinks := fmt.Sprintf("%d of %d work", live, len(c.Uplinks))
 	r := row{name: c.Name, past: s.past[clientKey(c.Name)]}
-	v := c.Verdict()
+	v := c.Verdict
 	switch {
 	case c.State != control.SessionUp:
 		state, uplinks, style = cell{c.State, faint}, "–", faint
-	case v.Level != control.LevelGood:
+	case !v.Working():
 		state.style, r.fault, r.detail = levelStyle(v.Level), true, clean(v.Text)
 	}
 	since, address := "–", "–"

@@ -23,10 +23,11 @@ var (
 	received   = lipgloss.NewStyle().Foreground(lipgloss.Blue)
 	sent       = lipgloss.NewStyle().Foreground(lipgloss.Magenta)
 
-	banners = [...]lipgloss.Style{
-		control.LevelGood:   lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Black).Background(lipgloss.Green),
-		control.LevelFaulty: lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Black).Background(lipgloss.Yellow),
-		control.LevelDown:   lipgloss.NewStyle().Bold(true).Foreground(lipgloss.BrightWhite).Background(lipgloss.Red),
+	banners = map[control.Level]lipgloss.Style{
+		control.LevelGood: lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Black).Background(lipgloss.Green),
+		control.LevelHeld: lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Black).Background(lipgloss.Green),
+		control.LevelWarn: lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Black).Background(lipgloss.Yellow),
+		control.LevelBad:  lipgloss.NewStyle().Bold(true).Foreground(lipgloss.BrightWhite).Background(lipgloss.Red),
 	}
 )
 
@@ -45,7 +46,13 @@ func stateStyle(state string) lipgloss.Style {
 
 // levelStyle is that of a verdict's text.
 func levelStyle(l control.Level) lipgloss.Style {
-	return [...]lipgloss.Style{control.LevelGood: good, control.LevelFaulty: doubtful, control.LevelDown: bad}[l]
+	switch l {
+	case control.LevelGood, control.LevelHeld:
+		return good
+	case control.LevelWarn:
+		return doubtful
+	}
+	return bad
 }
 
 // PlainText reports whether a terminal may have nothing but ASCII: where the

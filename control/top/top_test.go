@@ -142,6 +142,8 @@ func TestTextsAreClean(t *testing.T) {
 	c.Events[0].Uplink, c.Events[0].Reason, c.Events[0].To, c.Events[0].Time = evil, evil, evil, evil
 	s := server()
 	s.Clients[0].Name, s.Listen = evil, []string{evil}
+	c.Judge()
+	s.Judge()
 	for _, status := range []any{c, s} {
 		m := NewModel(false, nil)
 		m.Update(Told{began, status})

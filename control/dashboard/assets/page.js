@@ -57,20 +57,21 @@ export class Page {
 
   // lost says that what is shown is not of now.
   lost() {
-    this.verdict({ level: 'bad', shape: 'dead', title: 'braid does not answer', text: 'It was stopped, or cannot be reached from here. Shown is what it said last.' });
+    this.verdict({ level: 'bad', about: 'dead', title: 'braid does not answer', text: 'It was stopped, or cannot be reached from here. Shown is what it said last.' });
   }
 
   verdict(v) {
     const box = this.f('verdict');
     box.dataset.level = v.level;
-    shape(box.querySelector('svg'), v.shape);
+    shape(box.querySelector('svg'), v.about);
     say(this.f('verdict-title'), v.title);
     say(this.f('verdict-text'), v.text);
     document.title = (v.level === 'warn' || v.level === 'bad' ? '! ' : '') + v.title + ' – braid';
   }
 
   head(s, server) {
-    this.verdict(words.verdict(s));
+    const blocked = !server && s.session.state !== 'up' && s.kill_switch ? ' The kill switch blocks what would leave beside the tunnel.' : '';
+    this.verdict({ ...s.verdict, text: words.sentence(s.verdict.text) + blocked });
     const where = server ? 'server on ' + s.listen.join(' ') : s.session.server ? 'to ' + s.session.server + (s.session.state === 'up' ? (s.session.mptcp ? ', Multipath TCP' : ', plain TCP') : '') : '';
     say(this.f('where'), where);
 
@@ -83,7 +84,7 @@ export class Page {
     quantity(this.f('second'), words.rate(words.sum(all, (u) => u[second])), server ? '←' : '↑');
     show(this.f('gain-box'), !server && s.uplinks.length > 1);
     if (!server) {
-      const g = words.gain(s.uplinks);
+      const g = words.gain(s.gain);
       say(this.f('gain'), g.number);
       say(this.f('gain-text'), g.text);
     }

@@ -1,5 +1,5 @@
-// What the page says: numbers as people read them, and the verdict on a status.
-// Pure functions; the numbers are written as `braid status` writes them.
+// What the page says: numbers as people read them. Pure functions; the numbers are
+// written as `braid status` writes them. The verdict comes with the status.
 
 export function rate(bps) {
   if (bps >= 1e9) return [(bps / 1e9).toFixed(2), 'Gb/s'];
@@ -41,12 +41,6 @@ export function text(pair) {
   return pair.join(' ').trim();
 }
 
-// names joins names: "dsl, lte and wlan0".
-export function names(list) {
-  if (list.length < 2) return list.join('');
-  return list.slice(0, -1).join(', ') + ' and ' + list[list.length - 1];
-}
-
 export function sum(list, of) {
   return list.reduce((n, x) => n + of(x), 0);
 }
@@ -75,72 +69,11 @@ export function ceiling(bps) {
   return number.replace(/\.0+$/, '') + ' ' + unit;
 }
 
-// gain compares what all uplinks move now with the most that the fastest one that
-// works was seen to move by itself, in the direction in which more moves.
-export function gain(uplinks) {
-  const work = uplinks.filter((u) => ['up', 'late', 'quarantined'].includes(u.state));
-  if (work.length < 2) return { number: '–', text: work.length ? 'one uplink works' : 'no uplink works' };
-  const down = sum(work, (u) => u.rx_bps) >= sum(work, (u) => u.tx_bps);
-  const total = sum(work, (u) => (down ? u.rx_bps : u.tx_bps));
-  let best = 0, fastest = '';
-  for (const u of work) {
-    const alone = down ? Math.max(u.rx_bps, u.deliver_rx_bps) : Math.max(u.tx_bps, u.deliver_tx_bps);
-    if (alone > best) [best, fastest] = [alone, u.interface];
-  }
-  if (total < 100e3) return { number: '–', text: 'next to nothing moves now' };
-  const factor = total / best;
-  if (factor < 1.05) return { number: '×1.0', text: 'now one uplink would do: ' + fastest + ' has ' + text(rate(best)) };
-  return { number: '×' + factor.toFixed(1), text: 'against ' + text(rate(best)) + ', the most of ' + fastest + ' alone' };
-}
-
-// verdict is the whole in one line: how serious it is (good, held, warn, bad), the
-// shape for it, and the words.
-export function verdict(status) {
-  if (status.role === 'server') return serverVerdict(status);
-  const v = sessionVerdict(status.session, status.uplinks);
-  if (status.session.state !== 'up' && status.kill_switch) v.text += ' The kill switch blocks what would leave beside the tunnel.';
-  return v;
-}
-
-// sessionVerdict judges a session with its state, reason and mptcp. An uplink that is
-// late is up or dead in a moment, so it is no fault yet.
-function sessionVerdict(session, uplinks) {
-  const of = (is) => uplinks.filter(is).map((u) => u.interface);
-  const say = (list, one, many) => names(list) + ' ' + (list.length > 1 ? many : one);
-  const why = (list) => (list.length === 1 ? sentence(uplinks.find((u) => u.interface === list[0]).reason) + ' ' : '');
-  if (session.state !== 'up') {
-    return { level: 'bad', shape: 'dead', title: 'Not connected', text: sentence(session.reason || 'no server has answered yet') };
-  }
-  const works = (u) => u.state === 'up' || u.state === 'late';
-  const empty = of((u) => works(u) && u.use === 'active' && u.subflows === 0 && u.reason);
-  const carry = of((u) => (works(u) || u.state === 'quarantined') && (u.use || 'active') === 'active' && !empty.includes(u.interface));
-  const dead = of((u) => u.state === 'dead'), held = of((u) => u.state === 'quarantined'), probing = of((u) => u.state === 'probing');
-  const carries = carry.length > 1 ? names(carry) + ' carry together.' : carry.length ? carry[0] + ' carries alone.' : 'No uplink carries.';
-  const level = carry.length ? 'warn' : 'bad';
-  if (dead.length) return { level, shape: 'dead', title: say(dead, 'is dead', 'are dead'), text: why(dead) + carries };
-  if (!session.mptcp) {
-    return { level, shape: 'late', title: 'One uplink only', text: 'The connection is plain TCP: something on the way takes Multipath TCP out.' };
-  }
-  if (empty.length) return { level, shape: 'late', title: say(empty, 'carries', 'carry') + ' nothing', text: why(empty) + carries };
-  if (probing.length) return { level, shape: 'probing', title: say(probing, 'is', 'are') + ' being tried', text: why(probing) + carries };
-  if (!carry.length) return { level, shape: 'late', title: 'No uplink carries', text: 'Connected, and no uplink is in use.' };
-  if (held.length) {
-    return { level: 'held', shape: 'quarantined', title: say(held, 'is', 'are') + ' quarantined', text: 'Nothing would be faster with ' + (held.length > 1 ? 'them. ' : 'it. ') + carries };
-  }
-  return { level: 'good', shape: 'up', title: 'All well', text: carries };
-}
-
-// serverVerdict judges a server: clients that are away are no fault.
-function serverVerdict(s) {
-  const title = s.clients_up + ' of ' + s.clients_total + (s.clients_total === 1 ? ' client' : ' clients') + ' connected';
-  const faults = s.clients
-    .filter((c) => c.state === 'up')
-    .map((c) => [c.name, sessionVerdict(c, c.uplinks)])
-    .filter(([, v]) => v.level === 'warn' || v.level === 'bad');
-  if (faults.length === 0) return { level: 'good', shape: s.clients_up ? 'up' : 'standby', title, text: s.clients_up ? 'All is well with them.' : 'The server waits for them.' };
-  const words = faults.slice(0, 3).map(([name, v]) => name + ': ' + v.title + '.');
-  if (faults.length > 3) words.push('And ' + (faults.length - 3) + ' more have a fault.');
-  return { level: 'warn', shape: faults[0][1].shape, title, text: words.join(' ') };
+// gain is that of a status as a number, and what it is beside.
+export function gain(g) {
+  if (!g.factor) return { number: '–', text: g.text };
+  const number = '×' + g.factor.toFixed(1);
+  return { number, text: g.factor > 1 ? 'against ' + text(rate(g.alone_bps)) + ', the most of ' + g.uplink + ' alone' : g.text };
 }
 
 // doubt is whether an event is that an answer was late, and came: it happens every
