@@ -118,11 +118,14 @@ func NewClient(cfg ClientConfig) *Client {
 	return c
 }
 
-// SetUplinks says which uplinks there are now, in order of preference. It may
-// be called at any time, before Run too.
+// SetUplinks says which uplinks there are now, in order of preference. One with
+// the role never is not used, as one that is not there; the events know the
+// difference. It may be called at any time, before Run too.
 func (c *Client) SetUplinks(list []Uplink) {
-	list = slices.Clone(list)
-	fresh := c.paths.set(list, time.Now())
+	isOff := func(u Uplink) bool { return u.Role >= scheduler.Never }
+	off := slices.DeleteFunc(slices.Clone(list), func(u Uplink) bool { return !isOff(u) })
+	list = slices.DeleteFunc(slices.Clone(list), isOff)
+	fresh := c.paths.set(list, off, time.Now())
 	c.mu.Lock()
 	c.present = list
 	// What is gone goes at once, what is new may be used at once; what has been

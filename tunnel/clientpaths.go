@@ -93,9 +93,12 @@ func (k *pathKeeper) run(ctx context.Context) error {
 	}
 }
 
-// set takes the uplinks that the host has now, and tells of each whether
-// nothing bad is known of it.
-func (k *pathKeeper) set(list []Uplink, now time.Time) (fresh []bool) {
+// GoneReason is why an uplink is dead that was there.
+const GoneReason = "it is down, gone or without a default route"
+
+// set takes the uplinks that the host has now, and those that it has and must not
+// be used. It tells of each of the first whether nothing bad is known of it.
+func (k *pathKeeper) set(list, off []Uplink, now time.Time) (fresh []bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var order []*path
@@ -127,7 +130,11 @@ func (k *pathKeeper) set(list []Uplink, now time.Time) (fresh []bool) {
 	for _, p := range k.paths {
 		if p.present {
 			p.present = false
-			p.health.Present(now, false, "it is down, gone, without a default route, or its role is never")
+			reason := GoneReason
+			if slices.ContainsFunc(off, func(u Uplink) bool { return u.Name == p.uplink.Name }) {
+				reason = "its role is never"
+			}
+			p.health.Present(now, false, reason)
 			p.hangUp()
 		}
 		if len(order) < wire.MaxUplinks {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"braid/crypto"
+	"braid/scheduler"
 )
 
 func TestPacketsBothWays(t *testing.T) {
@@ -316,8 +317,21 @@ func TestUplinksComeAndGo(t *testing.T) {
 		if names() != "lte" {
 			t.Errorf("uplinks %q right after the loss", names())
 		}
+		last := func() string { e := c.Status().Events; return e[len(e)-1].Reason }
+		if last() != GoneReason {
+			t.Errorf("the event says %q", last())
+		}
 		c.SetUplinks([]Uplink{uplinkB, uplinkA})
 		w.await("both again, when dsl has answered", func() bool { return names() == "lte dsl" })
+		off := uplinkA
+		off.Role = scheduler.Never
+		c.SetUplinks([]Uplink{uplinkB, off})
+		synctest.Wait()
+		if names() != "lte" || last() != "its role is never" {
+			t.Errorf("uplinks %q with one that is off, the event says %q", names(), last())
+		}
+		c.SetUplinks([]Uplink{uplinkB, uplinkA})
+		w.await("both once more", func() bool { return names() == "lte dsl" })
 		// A subflow that is missing is named once.
 		f := conn()
 		f.mu.Lock()

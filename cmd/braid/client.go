@@ -16,6 +16,7 @@ import (
 	"braid/control"
 	"braid/crypto"
 	"braid/hostnet"
+	"braid/scheduler"
 	"braid/tunnel"
 )
 
@@ -36,7 +37,7 @@ type clientHost struct {
 	cfg     *config.Client
 	given   []netip.Prefix // routes by the server's word, those to DNS servers too
 	desired hostnet.Desired
-	usable  []tunnel.Uplink        // what the tunnel was told last
+	usable  []tunnel.Uplink        // what the tunnel may use, as it was told last
 	found   []hostnet.Uplink       // all, those with the role never too
 	roles   map[string]config.Role // set while running, by the uplink's name
 	// unusable tells of uplinks with addresses why they cannot be used.
@@ -66,7 +67,7 @@ func (h *clientHost) setUplinks(found []hostnet.Uplink, use func([]tunnel.Uplink
 }
 
 func (h *clientHost) setUplinksLocked(found []hostnet.Uplink, use func([]tunnel.Uplink)) {
-	var usable []tunnel.Uplink
+	var usable, off []tunnel.Uplink
 	h.desired.Uplinks = nil
 	apart, unusable := tellApart(found, kernelRelease())
 	for name, why := range unusable {
@@ -76,7 +77,11 @@ func (h *clientHost) setUplinksLocked(found []hostnet.Uplink, use func([]tunnel.
 	}
 	h.unusable = unusable
 	for _, u := range apart {
-		if h.roleOf(u.Name) == config.RoleNever || !u.Usable() {
+		if h.roleOf(u.Name) == config.RoleNever {
+			off = append(off, tunnel.Uplink{Name: u.Name, Role: scheduler.Never})
+			continue
+		}
+		if !u.Usable() {
 			continue
 		}
 		h.desired.Uplinks = append(h.desired.Uplinks, u)
@@ -86,14 +91,15 @@ func (h *clientHost) setUplinksLocked(found []hostnet.Uplink, use func([]tunnel.
 			Role: schedulerRole(h.roleOf(u.Name)), CapBytes: rule.CapBytes, Metered: rule.Metered, Twin: hasTwin(u, apart),
 		})
 	}
+	all := slices.Concat(usable, off)
 	if lost(h.usable, usable) {
-		use(usable)
+		use(all)
 	}
 	h.usable = usable
 	h.logUplinks(found)
 	h.found = found
 	h.applyLocked()
-	use(usable)
+	use(all)
 }
 
 // lost reports whether an uplink, or an address of one, is not there any more.
@@ -131,7 +137,7 @@ func (h *clientHost) logUplinks(found []hostnet.Uplink) {
 	}
 	for _, u := range h.found {
 		if at(found, u.Index) < 0 {
-			h.log.Info("uplink lost", "uplink", u.Name, "reason", goneReason)
+			h.log.Info("uplink lost", "uplink", u.Name, "reason", tunnel.GoneReason)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 		} else if u.State == "" {
 			u.State, u.Reason, u.Use = control.UplinkDead, "it has no usable address", control.UseNone
 		} else if i >= len(found) && u.State == control.UplinkDead {
-			u.Reason = goneReason // the tunnel does not know that the role is not never
+			u.Reason = tunnel.GoneReason // also when it was off as it went
 		}
 		if u.Use == control.UseActive && u.Subflows == 0 && u.Reason == "" && s.Connected {
 			u.Reason = whyNoSubflow(s)
@@ -84,9 +84,6 @@ func clientStatus(cfg *config.Client, s tunnel.ClientStatus, found []hostnet.Upl
 	c.Judge()
 	return c
 }
-
-// goneReason is why an uplink is dead that was there.
-const goneReason = "it is down, gone or without a default route"
 
 // whyNoSubflow says why an uplink that is to carry has no subflow.
 func whyNoSubflow(s tunnel.ClientStatus) string {

@@ -54,7 +54,7 @@ func TestClientStatusOfUplinks(t *testing.T) {
 		{Interface: "lora", Role: "never", ConfiguredRole: "never", State: "off", Reason: "its role is never", Use: "none"},
 		{Interface: "usb", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: "it has no usable address", Use: "none"},
 		{Interface: "usb2", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: "it has the address of lte", Use: "none"},
-		{Interface: "wifi", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: goneReason, Use: "none", Since: since, RxBytes: 77, Deaths: 2},
+		{Interface: "wifi", Role: "bond", ConfiguredRole: "bond", State: "dead", Reason: tunnel.GoneReason, Use: "none", Since: since, RxBytes: 77, Deaths: 2},
 	}
 	roles := func(name string) config.Role {
 		if name == "lte" { // set while running
