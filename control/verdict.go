@@ -86,7 +86,7 @@ func (s *Server) Judge() {
 
 // verdictOf judges a session, up or down for a reason that may be empty.
 func verdictOf(session, reason string, mptcp bool, uplinks []Uplink) Verdict {
-	var carrying, standing, faults, held, left []string
+	var carrying, standing, faults, gone, held, left []string
 	amiss := map[string][]string{} // names by state; up are those that carry nothing
 	for i := range uplinks {
 		u := &uplinks[i]
@@ -101,6 +101,9 @@ func verdictOf(session, reason string, mptcp bool, uplinks []Uplink) Verdict {
 		case u.Fault() != "":
 			faults = append(faults, u.Fault())
 			amiss[u.State] = append(amiss[u.State], name)
+			if u.State == UplinkDead {
+				gone = append(gone, u.Fault())
+			}
 		case u.Use == UseStandby:
 			standing = append(standing, name)
 		default:
@@ -112,7 +115,8 @@ func verdictOf(session, reason string, mptcp bool, uplinks []Uplink) Verdict {
 		if reason != "" {
 			text += ": " + oneLine(reason)
 		}
-		return Verdict{LevelBad, UplinkDead, "Not connected", strings.Join(append([]string{text}, faults...), "; ")}
+		// Without a server all that live are being tried.
+		return Verdict{LevelBad, UplinkDead, "Not connected", strings.Join(append([]string{text}, gone...), "; ")}
 	}
 	var v Verdict
 	dead, empty, probing := amiss[UplinkDead], amiss[UplinkUp], amiss[UplinkProbing]
