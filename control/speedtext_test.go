@@ -112,7 +112,7 @@ func TestSpeedtestStepText(t *testing.T) {
 	}
 }
 
-func TestGain(t *testing.T) {
+func TestSpeedtestGain(t *testing.T) {
 	s := sampleSpeedtest()
 	if g := s.Gain(SpeedDown); g < 1.58 || g > 1.59 {
 		t.Errorf("down %v", g)
