@@ -260,13 +260,9 @@ func errorText(err error) string {
 // Many lives, each ended another way, leave both hosts as they were to the byte.
 func TestManyLivesLeaveNothing(t *testing.T) {
 	t.Parallel()
-	w := killSwitchWorld(t, true)
-	resolv := func() string {
-		b, err := os.ReadFile("/etc/resolv.conf")
-		w.must(err)
-		return string(b)
-	}
-	client, server, names := w.snapshot(w.Net.Client), w.snapshot(w.Net.Server), resolv()
+	w := namesWorld(t, "kill_switch = true\n")
+	w.resolvConf(w.provider("dsl"))
+	client, server, names := w.snapshot(w.Net.Client), w.snapshot(w.Net.Server), w.nameservers()
 	cleanup := func() {
 		w.run(w.Net.Client, binary, "cleanup", "--dir", w.Client.RunDir())
 		w.run(w.Net.Server, binary, "cleanup", "--dir", w.Server.RunDir())
@@ -275,6 +271,7 @@ func TestManyLivesLeaveNothing(t *testing.T) {
 		w.must(w.Setup.Start(w.patient()))
 		switch i % 4 {
 		case 0:
+			w.setBy("/etc/resolv.conf")
 			w.must(w.Stop())
 		case 1:
 			w.must(w.Client.Kill())
@@ -293,7 +290,7 @@ func TestManyLivesLeaveNothing(t *testing.T) {
 		}
 		w.same(w.Net.Client, client)
 		w.same(w.Net.Server, server)
-		if now := resolv(); now != names {
+		if now := w.nameservers(); now != names {
 			t.Errorf("resolv.conf is not as it was:\n%s", now)
 		}
 		if t.Failed() {
