@@ -371,6 +371,12 @@ type Status struct {
 		ID     string `json:"id"`
 		MPTCP  bool   `json:"mptcp"`
 	} `json:"session"`
+	Verdict struct {
+		Text string `json:"text"`
+	} `json:"verdict"`
+	Gain struct {
+		Text string `json:"text"`
+	} `json:"gain"`
 	Uplinks  []Uplink `json:"uplinks"`
 	Carriers Carriers `json:"carriers"`
 	Clients  []struct {

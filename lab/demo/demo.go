@@ -111,7 +111,8 @@ const introduction = `braid: one download over every uplink, and none is missed 
             └─ 3G        8/2  Mb/s, 100 ms ─┘
 
 curl downloads a file and ssh counts, both through the tunnel, both from the
-internet host. The rates are what braid status says of each uplink.
+internet host. The rates are what braid status says of each uplink, and behind
+each part stands its verdict; braid top has both as a picture that moves.
 
 `
 
@@ -157,14 +158,16 @@ func (s *show) play(ctx context.Context, p phase, d *download) error {
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var last daemon.Status
+	defer func() { fmt.Fprint(s.out, verdict(last)) }()
 	for {
 		select {
 		case <-tick.C:
-			status, err := s.braid.Client.Status(ctx)
-			if err != nil {
+			var err error
+			if last, err = s.braid.Client.Status(ctx); err != nil {
 				return err
 			}
-			fmt.Fprintln(s.out, s.row(status))
+			fmt.Fprintln(s.out, s.row(last))
 		case <-over:
 			return nil
 		case <-d.done:

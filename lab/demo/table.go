@@ -48,6 +48,17 @@ func (s *show) row(status daemon.Status) string {
 	return b.String()
 }
 
+// verdict is what braid says of itself, as its status has it.
+func verdict(s daemon.Status) string {
+	var b strings.Builder
+	for _, text := range []string{s.Verdict.Text, s.Gain.Text} {
+		if text != "" {
+			fmt.Fprintf(&b, "   %s\n", text)
+		}
+	}
+	return b.String()
+}
+
 // conclude prints what was seen and says what was not as promised.
 func (s *show) conclude(d *download) error {
 	took := s.meter.Elapsed()
