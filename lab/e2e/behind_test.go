@@ -14,7 +14,6 @@ import (
 // stream goes on by another carrier, and nothing is lost or wrong. On a busy
 // machine the near one may be as far for a moment: there is more than one try.
 func TestDeathOfAFarUplink(t *testing.T) {
-	t.Parallel()
 	w := begin(t, topology.Config{Uplinks: []topology.Uplink{
 		topology.Line("near", 30*emulator.Mbps, 30*emulator.Mbps, 10*time.Millisecond),
 		topology.Line("far", 30*emulator.Mbps, 30*emulator.Mbps, 200*time.Millisecond),
