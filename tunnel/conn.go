@@ -130,6 +130,15 @@ type Subflow struct {
 	RxDataSegments, TxDataSegments uint64
 }
 
+// wait is how much longer than the shortest its round trips take, as if there were
+// a queue; 0: not so much longer, or it is not known.
+func (s *Subflow) wait() time.Duration {
+	if s.MinRTT > 0 && s.RTT > scheduler.QueueFrom(s.MinRTT) {
+		return s.RTT - s.MinRTT
+	}
+	return 0
+}
+
 // Dialer opens connections for carriers.
 type Dialer interface {
 	// Dial connects to server with the first subflow on uplink via.

@@ -77,8 +77,7 @@ func (c *carrier) appendPath(dst []Subflow) []Subflow {
 	for i := n; i < len(dst); i++ {
 		f := &dst[i]
 		f.Path = true
-		queue := f.MinRTT > 0 && f.RTT > scheduler.QueueFrom(f.MinRTT)
-		if !c.lossy && c.loss.Add(time.Now(), f.TxSegments, f.Retransmission, queue) {
+		if !c.lossy && c.loss.Add(time.Now(), f.TxSegments, f.Retransmission, f.wait() > 0) {
 			c.lossy = true
 			_ = c.conn.SetPurpose(ForLossyPath) // it goes on as it is
 		}

@@ -101,8 +101,8 @@ func (u *usage) sample(now time.Time, subflows []Subflow) {
 		if s.RTT > 0 && (rtt[name] == 0 || s.RTT < rtt[name]) {
 			rtt[name] = s.RTT
 		}
-		if s.Path && s.MinRTT > 0 && s.RTT > scheduler.QueueFrom(s.MinRTT) {
-			waits[name] = s.RTT - s.MinRTT
+		if s.Path {
+			waits[name] = max(waits[name], s.wait())
 		}
 		key := subflowKey{s.Local, s.Remote}
 		seen[key] = s
