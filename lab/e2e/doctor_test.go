@@ -21,7 +21,6 @@ import (
 	"braid/lab"
 	"braid/lab/daemon"
 	"braid/lab/emulator"
-	"braid/lab/topology"
 )
 
 // diagnosis is what "braid doctor --json" prints, as far as tests look at it.
@@ -302,14 +301,7 @@ func TestDoctorUDP(t *testing.T) {
 // Two uplinks of one network, whose router is one.
 func TestDoctorOneRouter(t *testing.T) {
 	t.Parallel()
-	w := prepare(t, topology.Fast(1), daemon.Options{})
-	router := w.Net.Routers["fast1"]
-	w.must(w.lab.Veth(w.Net.Client, "wlan", router, "wlan"))
-	w.run(router, "sh", "-e", "-c", `ip link add lan type bridge; ip link set lan up
-		ip addr flush dev fast1; ip link set fast1 master lan; ip link set wlan master lan
-		ip addr add 10.1.0.1/24 dev lan; ip addr add 2001:db8:1::1/64 dev lan nodad`)
-	w.run(w.Net.Client, "sh", "-e", "-c", `ip addr add 10.1.0.3/24 dev wlan; ip addr add 2001:db8:1::3/64 dev wlan nodad
-		ip route add default via 10.1.0.1 dev wlan metric 600; ip route add default via 2001:db8:1::1 dev wlan metric 600`)
+	w, _ := oneRouter(t)
 	w.must(w.Server.Start(w.patient()))
 	w.must(w.Client.Start(w.patient()))
 	w.must(w.Client.WaitUp(w.patient(), 2))

@@ -151,19 +151,27 @@ func (w *world) received(names []string) (said, carried map[string]uint64) {
 	return said, carried
 }
 
-// Two uplinks of one network that do meet: a cable and Wi-Fi to one router, as
-// of a laptop on a desk. The kernel would answer for either address on both, and
-// what comes for one by the other's interface is lost.
-func TestUplinksOfOneRouter(t *testing.T) {
-	t.Parallel()
-	w := prepare(t, topology.Fast(1), daemon.Options{})
-	router := w.Net.Routers["fast1"]
+// oneRouter is a world whose client has a cable and Wi-Fi, fast1 and wlan, to one
+// router, in one network. Nothing runs yet.
+func oneRouter(t *testing.T) (w *world, router *lab.Host) {
+	t.Helper()
+	w = prepare(t, topology.Fast(1), daemon.Options{})
+	router = w.Net.Routers["fast1"]
 	w.must(w.lab.Veth(w.Net.Client, "wlan", router, "wlan"))
 	w.run(router, "sh", "-e", "-c", `ip link add lan type bridge; ip link set lan up
 		ip addr flush dev fast1; ip link set fast1 master lan; ip link set wlan master lan
 		ip addr add 10.1.0.1/24 dev lan; ip addr add 2001:db8:1::1/64 dev lan nodad`)
 	w.run(w.Net.Client, "sh", "-e", "-c", `ip addr add 10.1.0.3/24 dev wlan; ip addr add 2001:db8:1::3/64 dev wlan nodad
 		ip route add default via 10.1.0.1 dev wlan metric 600; ip route add default via 2001:db8:1::1 dev wlan metric 600`)
+	return w, router
+}
+
+// Two uplinks of one network that do meet: a cable and Wi-Fi to one router, as
+// of a laptop on a desk. The kernel would answer for either address on both, and
+// what comes for one by the other's interface is lost.
+func TestUplinksOfOneRouter(t *testing.T) {
+	t.Parallel()
+	w, router := oneRouter(t)
 	before := w.snapshot(w.Net.Client)
 	w.must(w.Server.Start(w.patient()))
 	w.must(w.Client.Start(w.patient()))
